@@ -1,0 +1,49 @@
+package core
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/keywicket/keywicket/core/proof"
+)
+
+// An Attempt is one try to sign in, as a bridge saw it.
+type Attempt struct {
+	Account string      // as typed; need not be normalised or even valid
+	Proof   proof.Proof // nil if the request was malformed: it is refused as that
+	Service string      // where, said by the bridge: "radius/vpn1", "pam/sshd"
+	Source  netip.Addr  // who asked, or the zero Addr
+	Device  string      // Calling-Station-Id, remote host; empty if not known
+}
+
+// A Grant is the answer to an attempt that succeeded. There is none without a
+// nil error beside it.
+type Grant struct {
+	Account string // canonical name
+	Groups  []string
+
+	// AppPassword is the one that was used. Its ID is empty if the main
+	// password was.
+	AppPassword Ref
+	Profile     string // of the app password; empty for the main password
+
+	// Session is an opaque sealed text that ties a session to its app
+	// password. RADIUS sends it as Class (RFC 2865, section 5.25).
+	Session []byte
+}
+
+// A Ref names an app password: its id, unique and random, and the name that
+// its owner gave.
+type Ref struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// A Use is when and from where an app password was used.
+type Use struct {
+	Time    time.Time
+	Service string
+	Source  string
+	Device  string
+	Method  proof.Method
+}

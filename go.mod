@@ -1,0 +1,3 @@
+module github.com/keywicket/keywicket
+
+go 1.26.8
