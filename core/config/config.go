@@ -1,0 +1,212 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The words that a configuration may use.
+const (
+	KindBadger = "badger" // store.kind
+	KindLocal  = "local"  // directory.kind
+
+	MainPasswordNever          = "never" // policy.main_password
+	MainPasswordWithoutTwoStep = "without-two-step"
+
+	ChangeKeep    = "keep" // policy.on_password_change
+	ChangeSuspend = "suspend"
+	ChangeDelete  = "delete"
+
+	MethodCleartext = "cleartext" // profile.NAME.methods
+	MethodCHAP      = "chap"
+	MethodMSCHAPv2  = "mschapv2"
+
+	PinNone   = "none" // profile.NAME.pin
+	PinDevice = "device"
+
+	RealmKeep  = "keep" // radius.realm
+	RealmStrip = "strip"
+
+	LogAuto = "auto" // log.format
+	LogJSON = "json"
+	LogText = "text"
+)
+
+// DefaultProfile is the name of the profile that is there without being
+// configured: 20 letters, every service, clear text alone.
+const DefaultProfile = "default"
+
+// LettersTiny, LettersStandard and LettersLong are the lengths that an app
+// password can have.
+const (
+	LettersTiny     = 16
+	LettersStandard = 20
+	LettersLong     = 28
+)
+
+// A File is a configuration without a fault, with every default filled in.
+//
+// Tables that have a name in the file are slices here, sorted by name. Paths
+// are resolved against the folder of the file. A section that switches
+// something on is nil where the file does not have it.
+type File struct {
+	Path string // as given to Load or Parse
+
+	DataDir            string
+	Keyring            string
+	AllowInlineSecrets bool
+
+	Store     Store
+	Directory Directory
+	Policy    Policy
+	Groups    []Group
+	Profiles  []Profile // always holds DefaultProfile
+	Radius    *Radius
+	PAM       *PAM
+	Control   Control
+	Metrics   *Metrics
+	Plugins   []Plugin
+	Log       Log
+	Audit     Audit
+
+	positions positions
+}
+
+// A Store says where records are kept.
+type Store struct {
+	Kind string // KindBadger
+}
+
+// A Directory says who knows the accounts.
+type Directory struct {
+	Kind   string        // KindLocal
+	MaxAge time.Duration // how long an answer is used where nothing says that it changed
+	Stale  time.Duration // how long the last answer serves while none comes
+}
+
+// A Policy holds for every app password.
+type Policy struct {
+	Limit             int    // app passwords of one account, 1 to 40
+	RequireTwoStep    bool   // creating one needs two-step verification
+	MainPassword      string // MainPasswordNever or MainPasswordWithoutTwoStep
+	OnTwoStepOff      string // ChangeSuspend or ChangeDelete
+	FirstOnEnroll     bool   // turning two-step verification on gives the first one
+	OnPasswordChange  string // ChangeKeep, ChangeSuspend or ChangeDelete
+	UnusedAfter       time.Duration
+	FirstUseWithin    time.Duration
+	AllowAppPasswords bool
+	AllowTiny         bool // a profile may have LettersTiny
+}
+
+// A Group is what the configuration says of a group of the directory.
+type Group struct {
+	Name              string
+	AllowAppPasswords bool
+	Reply             []Attribute
+}
+
+// A Profile is what a kind of device gets. A duration of zero is none; one that
+// the profile leaves out is the policy's.
+type Profile struct {
+	Name              string
+	Letters           int      // LettersTiny, LettersStandard or LettersLong
+	Services          []string // patterns over services: "radius/vpn*"
+	Methods           []string // MethodCleartext, MethodCHAP, MethodMSCHAPv2
+	Pin               string   // PinNone or PinDevice
+	ExpiresAfter      time.Duration
+	UnusedAfter       time.Duration
+	FirstUseWithin    time.Duration
+	AllowAppPasswords bool
+	Reply             []Attribute
+}
+
+// An Attribute goes into the answer of a grant. Whether it exists and can hold
+// the values is for the bridge to say.
+type Attribute struct {
+	Name   string
+	Values []string // at least one
+}
+
+// A Radius is the RADIUS server.
+type Radius struct {
+	Listen      []netip.AddrPort // at least one
+	Accounting  []netip.AddrPort
+	RejectDelay time.Duration
+	Realm       string // RealmKeep or RealmStrip
+	Clients     []Client
+}
+
+// A MessageAuthenticator says what a client's requests must carry. The zero
+// value is the strict one.
+type MessageAuthenticator uint8
+
+const (
+	MessageAuthenticatorRequired MessageAuthenticator = iota
+	MessageAuthenticatorAuto                          // required from the client's first valid one on
+	MessageAuthenticatorOptional                      // never required
+)
+
+// A Client is a device, or a network of devices, that asks over RADIUS.
+type Client struct {
+	Name    string
+	Address []netip.Prefix // at least one, masked; IPv4-mapped addresses are IPv4
+	Service string         // without the bridge: "vpn1" stands for "radius/vpn1"
+
+	SecretFile   string // empty if the secret stands in the file
+	InlineSecret Secret // empty if it stands in SecretFile
+
+	MessageAuthenticator       MessageAuthenticator
+	LimitProxyState            bool // drop Proxy-State without Message-Authenticator
+	AllowWeakSecret            bool
+	AllowAny                   bool // Address may hold a prefix of length 0
+	AllowInsecureMSCHAP        bool
+	AllowRepeatedAuthenticator bool
+	Reply                      []Attribute
+}
+
+// A PAM is the socket that the PAM module asks.
+type PAM struct {
+	Socket   string
+	Services []string // may be empty: then nobody is let in
+	MinUID   int
+}
+
+// A Control is the socket that the command line talks to.
+type Control struct {
+	Socket string
+	Group  string // may use the socket beside root; empty is nobody
+}
+
+// A Metrics is the address where Prometheus asks.
+type Metrics struct {
+	Listen netip.AddrPort
+}
+
+// A Plugin is a program that is started and asked.
+type Plugin struct {
+	Name   string
+	Kind   string // "store", "directory", "notifier" or "hook"
+	Path   string
+	SHA256 [32]byte
+}
+
+// A Log says what goes to standard error.
+type Log struct {
+	Level  string // "debug", "info", "warn" or "error"
+	Format string // LogAuto, LogJSON or LogText
+}
+
+// An Audit says where the audit is written.
+type Audit struct {
+	Path string
+}
+
+// Profile returns the profile of that name.
+func (f *File) Profile(name string) (Profile, bool) {
+	for _, p := range f.Profiles {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Profile{}, false
+}

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// fileMax bounds the file: room for tens of thousands of clients.
+const fileMax = 16 << 20
+
+// Load reads the configuration file at path. The error is Faults, except where
+// the file can't be read at all.
+func Load(path string) (*File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer func() { _ = file.Close() }() // only read from
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, fileMax+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	case len(text) > fileMax:
+		return nil, fmt.Errorf("read the configuration: %s is larger than %d MiB", path, fileMax>>20)
+	}
+	// Absolute, so that a later change of the working folder moves no path.
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return parse(path, filepath.Dir(whole), text, info.Mode())
+}
+
+// Parse reads a configuration from text. Faults give name as the file, and
+// relative paths start from its folder. The error is Faults.
+func Parse(name string, text []byte) (*File, error) {
+	return parse(name, filepath.Dir(name), text, 0)
+}
+
+// parse reads text, which came from a file of that mode in the folder dir.
+func parse(name, dir string, text []byte, mode fs.FileMode) (*File, error) {
+	values := map[string]any{}
+	if err := toml.Unmarshal(text, &values); err != nil {
+		return nil, Faults{syntaxFault(name, err)}
+	}
+	r := &reader{file: name, dir: dir, positions: findPositions(text), asked: map[string]bool{}}
+	f := r.read(values)
+	f.Path, f.positions = name, r.positions
+	r.checkMode(f, mode)
+	if err := r.faults.Err(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// syntaxFault tells what go-toml said. Of its texts only Error is used, and no
+// number: the longer ones repeat lines of the file, which may hold a secret.
+func syntaxFault(name string, err error) Fault {
+	fault := Fault{File: name, Line: 1, Text: "this is not TOML; mend it"}
+	var at *toml.DecodeError
+	if errors.As(err, &at) {
+		fault.Line, _ = at.Position()
+		text := strings.TrimPrefix(at.Error(), "toml: ")
+		if strings.HasPrefix(text, "unable to parse float") {
+			text = "a number that is no number"
+		}
+		fault.Text = "this is not TOML: " + text + "; mend it (a path, a name or a duration needs quotes)"
+	}
+	return fault
+}
+
+// checkMode refuses secrets in a file that everybody may read.
+func (r *reader) checkMode(f *File, mode fs.FileMode) {
+	if f.Radius == nil || mode.Perm()&0o007 == 0 {
+		return
+	}
+	for _, c := range f.Radius.Clients {
+		if c.InlineSecret.text != nil {
+			r.fault([]string{"radius", "client", c.Name, "secret"},
+				"this file has mode %04o, so that everybody on this host can get at the secret; chmod 640 it, or use secret_file", mode.Perm())
+		}
+	}
+}

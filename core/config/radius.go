@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// rejectDelayMax keeps the answer within the time that devices wait for one.
+const rejectDelayMax = 10 * time.Second
+
+// mappedBits is the length of ::ffff:0:0/96, in front of every IPv4 address
+// that is written as an IPv6 one (RFC 4291, section 2.5.5.2).
+const mappedBits = 96
+
+func readRadius(top *table, allowInline bool) *Radius {
+	t, ok := top.section("radius")
+	if !ok {
+		return nil
+	}
+	defer t.close()
+	taken := map[netip.AddrPort]string{}
+	rad := &Radius{
+		Listen:      t.listen("listen", taken, "127.0.0.1:1812"),
+		Accounting:  t.listen("accounting", taken, "127.0.0.1:1813"),
+		RejectDelay: t.duration("reject_delay", time.Second, 0, rejectDelayMax),
+		Realm:       t.oneOf("realm", RealmKeep, RealmKeep, RealmStrip),
+	}
+	if list, isList := t.values["listen"].([]any); !t.has("listen") || isList && len(list) == 0 {
+		t.fault("listen", "there is no address to listen on; write it like listen = [\"0.0.0.0:1812\"], or leave [radius] out")
+	}
+	owners := map[netip.Prefix]string{}
+	for _, c := range t.named("client", checkName) {
+		rad.Clients = append(rad.Clients, readClient(c, allowInline, owners))
+		c.close()
+	}
+	return rad
+}
+
+// listen reads addresses to listen on. taken holds those of the whole section.
+func (t *table) listen(name string, taken map[netip.AddrPort]string, example string) []netip.AddrPort {
+	var addresses []netip.AddrPort
+	for _, it := range t.list(name, fmt.Sprintf("[%q]", example)) {
+		address, wrong := listenAddress(it.text, example)
+		if wrong != "" {
+			t.itemFault(name, it, "%s", wrong)
+			continue
+		}
+		// Port 0 lets the kernel choose, so it can be there twice.
+		if other, ok := taken[address]; ok && address.Port() != 0 {
+			t.itemFault(name, it, "%s is in %s already; take another port", quoted(it.text), other)
+		}
+		taken[address] = name
+		addresses = append(addresses, address)
+	}
+	return addresses
+}
+
+// readClient reads a client. owners holds the client of each prefix so far.
+func readClient(t *table, allowInline bool, owners map[netip.Prefix]string) Client {
+	c := Client{
+		Name:                       t.name(),
+		Service:                    t.text("service", t.name(), `"vpn"`),
+		MessageAuthenticator:       t.messageAuthenticator("require_message_authenticator"),
+		AllowWeakSecret:            t.flag("allow_weak_secret", false),
+		AllowAny:                   t.flag("allow_any", false),
+		AllowInsecureMSCHAP:        t.flag("allow_insecure_mschap", false),
+		AllowRepeatedAuthenticator: t.flag("allow_repeated_authenticator", false),
+		Reply:                      t.reply("reply"),
+	}
+	if wrong := checkName(c.Service); wrong != "" && t.has("service") {
+		t.fault("service", "%s", wrong)
+	}
+	c.Address = t.addresses("address", c, owners)
+	t.secret(&c, allowInline)
+
+	loose := c.MessageAuthenticator != MessageAuthenticatorRequired
+	c.LimitProxyState = t.flag("limit_proxy_state", loose)
+	if loose && !c.LimitProxyState {
+		t.fault("limit_proxy_state", "without Message-Authenticator and with Proxy-State anybody on the way can forge a yes (CVE-2024-3596); leave it out, or set require_message_authenticator = true")
+	}
+	return c
+}
+
+func (t *table) messageAuthenticator(name string) MessageAuthenticator {
+	value, ok := t.get(name)
+	switch {
+	case !ok || value == true:
+		return MessageAuthenticatorRequired
+	case value == false:
+		return MessageAuthenticatorOptional
+	case value == "auto":
+		return MessageAuthenticatorAuto
+	}
+	t.fault(name, "this is not known; take true, false or \"auto\"")
+	return MessageAuthenticatorRequired
+}
+
+// addresses reads the prefixes of a client. A prefix that another client has
+// too is a fault, as nobody could say whose secret counts; a longer one is not.
+func (t *table) addresses(name string, c Client, owners map[netip.Prefix]string) []netip.Prefix {
+	var prefixes []netip.Prefix
+	for _, it := range t.list(name, `["192.0.2.10", "2001:db8::/64"]`) {
+		prefix, wrong := clientPrefix(it.text)
+		owner, taken := owners[prefix]
+		switch {
+		case wrong != "":
+			t.itemFault(name, it, "%s", wrong)
+			continue
+		case prefix.Bits() == 0 && !c.AllowAny:
+			t.itemFault(name, it, "%s is everybody; name the network, or set allow_any = true", quoted(it.text))
+		case taken:
+			t.itemFault(name, it, "%s belongs to the client %s already; leave one out", quoted(it.text), owner)
+		}
+		owners[prefix] = c.Name
+		prefixes = append(prefixes, prefix)
+	}
+	if list, isList := t.values[name].([]any); !t.has(name) || isList && len(list) == 0 {
+		t.fault(name, "there is no address to know the client by; write it like address = [\"192.0.2.10\"]")
+	}
+	return prefixes
+}
+
+// clientPrefix reads an address or a prefix and says what is wrong with it.
+func clientPrefix(text string) (prefix netip.Prefix, wrong string) {
+	const how = "write an address or a prefix, like \"192.0.2.10\" or \"2001:db8::/64\""
+	if !strings.Contains(text, "/") {
+		address, err := netip.ParseAddr(text)
+		switch {
+		case err != nil:
+			return prefix, fmt.Sprintf("%s is not an address; %s", quoted(text), how)
+		case address.Zone() != "":
+			return prefix, fmt.Sprintf("%s has a zone, which no sender's address has; write it without %%%s", quoted(text), address.Zone())
+		}
+		address = address.Unmap()
+		return netip.PrefixFrom(address, address.BitLen()), ""
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return prefix, fmt.Sprintf("%s is not a prefix; %s", quoted(text), how)
+	}
+	if prefix.Addr().Is4In6() {
+		if prefix.Bits() < mappedBits {
+			return prefix, fmt.Sprintf("%s is a prefix of IPv4 addresses that are written as IPv6; write the IPv4 prefix", quoted(text))
+		}
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mappedBits)
+	}
+	if masked := prefix.Masked(); masked != prefix {
+		return prefix, fmt.Sprintf("%s has bits set behind the prefix; write \"%s\" for the network or \"%s\" for the one address", quoted(text), masked, prefix.Addr())
+	}
+	return prefix, ""
+}
+
+// secret reads where the shared secret is. No fault shows what it found.
+func (t *table) secret(c *Client, allowInline bool) {
+	inline, hasInline := t.get("secret")
+	_, hasFile := t.get("secret_file")
+	switch {
+	case hasInline && hasFile:
+		t.fault("secret", "there is a secret and a secret_file; leave the secret out")
+	case hasFile:
+		c.SecretFile = t.requiredPath("secret_file", `"/etc/keywicket/client.secret"`)
+	case !hasInline:
+		t.fault("secret_file", "there is no secret; make one with \"keywicket client new NAME\" and write secret_file = \"FILE\"")
+	case !allowInline:
+		t.fault("secret", "a secret may not stand in this file; use secret_file, or set allow_inline_secrets = true at the top")
+	default:
+		text, ok := inline.(string)
+		if !ok {
+			t.wrongType("secret", inline, "text", `"…"`)
+			return
+		}
+		if wrong := secretFault([]byte(text), c.AllowWeakSecret); wrong != "" {
+			t.fault("secret", "%s", wrong)
+		}
+		c.InlineSecret = Secret{text: &text}
+	}
+}

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+)
+
+// secretMax bounds what ReadSecret reads. RADIUS sets no bound; nobody types
+// more than this.
+const secretMax = 4096
+
+// weakSecret is the length in octets below which a shared secret can be guessed
+// from one captured packet (RFC 2865, section 3, asks for 16).
+const weakSecret = 16
+
+// A Secret is a shared secret that stands in the configuration itself. It
+// prints as [secret] under every verb, in JSON and in logs; an empty one is
+// none.
+type Secret struct {
+	// A pointer, so that printing a struct around it by reflection shows an
+	// address and not the text.
+	text *string
+}
+
+// Bytes returns a copy of the text, or nil if there is none.
+func (s Secret) Bytes() []byte {
+	if s.text == nil {
+		return nil
+	}
+	return []byte(*s.text)
+}
+
+// Format keeps the text out of everything that fmt prints.
+func (s Secret) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, s.String()) }
+
+// String keeps the text out of logs.
+func (s Secret) String() string {
+	if s.text == nil {
+		return ""
+	}
+	return "[secret]"
+}
+
+// MarshalText keeps the text out of JSON and logs.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// ClientSecret returns the shared secret of c, from its file or from the
+// configuration. What is wrong with it is a Faults of one, at its line.
+func (f *File) ClientSecret(c Client) ([]byte, error) {
+	key := []string{"radius", "client", c.Name, "secret"}
+	if c.SecretFile == "" {
+		secret := c.InlineSecret.Bytes()
+		if text := secretFault(secret, c.AllowWeakSecret); text != "" {
+			return nil, Faults{f.Fault(text, key...)}
+		}
+		return secret, nil
+	}
+	key[3] = "secret_file"
+	secret, err := ReadSecret(c.SecretFile)
+	if err != nil {
+		return nil, Faults{f.Fault(err.Error(), key...)}
+	}
+	if text := secretFault(secret, c.AllowWeakSecret); text != "" {
+		return nil, Faults{f.Fault(text, key...)}
+	}
+	return secret, nil
+}
+
+// secretFault says what is wrong with a shared secret, without showing it.
+func secretFault(secret []byte, allowWeak bool) string {
+	switch {
+	case len(secret) == 0:
+		return "the secret is empty; make one with \"keywicket client new NAME\""
+	case len(secret) < weakSecret && !allowWeak:
+		return fmt.Sprintf("the secret has %d octets and can be guessed; take at least %d, or set allow_weak_secret = true for a device that takes no more",
+			len(secret), weakSecret)
+	}
+	return ""
+}
+
+// ReadSecret reads the secret in the file at path, without one newline at its
+// end. A file that others may read or write, that is empty, or that is not a
+// file is an error that says what to do.
+func ReadSecret(path string) ([]byte, error) {
+	// Without O_NONBLOCK a named pipe would hold up the start for ever.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%w; make the file, or mend its path", err)
+	}
+	defer func() { _ = file.Close() }() // only read from
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file; give the path of a file that holds the secret", path)
+	case info.Mode().Perm()&0o007 != 0:
+		return nil, fmt.Errorf("%s has mode %04o, so that everybody on this host can get at the secret; chmod 600 it, or chmod 640 with the group of the daemon",
+			path, info.Mode().Perm())
+	}
+	secret, err := io.ReadAll(io.LimitReader(file, secretMax+2))
+	if err != nil {
+		return nil, err
+	}
+	secret = bytes.TrimSuffix(secret, []byte("\n"))
+	switch {
+	case len(secret) == 0:
+		return nil, fmt.Errorf("%s is empty; put the secret into it", path)
+	case len(secret) > secretMax:
+		return nil, fmt.Errorf("%s holds more than %d octets; give the path of a file that holds the secret alone", path, secretMax)
+	case secret[len(secret)-1] == '\r':
+		return nil, errors.New(path + " has line ends of Windows, which would become part of the secret; write it with a plain newline")
+	}
+	return secret, nil
+}

@@ -1,0 +1,32 @@
+package config
+
+// Warnings returns what a good configuration should better not say, in the form
+// of faults. They stop nothing.
+func (f *File) Warnings() []Fault {
+	var all []Fault
+	if f.PAM != nil && len(f.PAM.Services) == 0 {
+		all = append(all, f.Fault("no service is listed, so that nobody can sign in over PAM", "pam", "services"))
+	}
+	if f.Radius == nil {
+		return all
+	}
+	if len(f.Radius.Clients) == 0 {
+		all = append(all, f.Fault("there is no client, so that every packet is dropped; \"keywicket client new NAME\" starts one", "radius", "client"))
+	}
+	for _, c := range f.Radius.Clients {
+		key := []string{"radius", "client", c.Name, "require_message_authenticator"}
+		switch c.MessageAuthenticator {
+		case MessageAuthenticatorOptional:
+			all = append(all, f.Fault("requests need no Message-Authenticator, so that anybody on the way can make up some (CVE-2024-3596); set it to true as soon as the client sends one", key...))
+		case MessageAuthenticatorAuto:
+			all = append(all, f.Fault("requests need no Message-Authenticator until the client's first one; set it to true once it has sent one", key...))
+		}
+		if c.AllowWeakSecret {
+			all = append(all, f.Fault("a short secret can be guessed from one captured packet", "radius", "client", c.Name, "allow_weak_secret"))
+		}
+		if c.AllowInsecureMSCHAP {
+			all = append(all, f.Fault("MS-CHAPv2 outside a tunnel can be broken by whoever captures it", "radius", "client", c.Name, "allow_insecure_mschap"))
+		}
+	}
+	return all
+}
