@@ -20,39 +20,55 @@ const rootSize = 32
 const labelPrefix = "keywicket v1 "
 
 // A rootKey is a root key with everything that is derived from it.
+//
+// It holds keys behind pointers alone: package fmt asks no Formatter about the
+// unexported fields of a caller's struct, and for a verb that does not fit it
+// follows one pointer, but never two.
 type rootKey struct {
 	redacted
 
 	id      KeyID
 	created time.Time // for people; the order in the file decides
-	root    [rootSize]byte
+	root    *[rootSize]byte
 	seal    cipher.AEAD
 	tags    *mac
 	jitter  *mac
-	audit   [sha256.Size]byte
+	audit   *[sha256.Size]byte
 }
 
-// newRootKey derives with HKDF-SHA-256 (RFC 5869) without a salt: the root is
-// uniformly random already (section 3.1).
+// newRootKey copies root and derives the rest.
 func newRootKey(root *[rootSize]byte, created time.Time) (*rootKey, error) {
-	r := &rootKey{created: created.UTC().Truncate(time.Second), root: *root}
-	derived := make(map[string][]byte)
-	for label, size := range map[string]int{"id": len(r.id), "tag": sha256.Size, "seal": chacha20poly1305.KeySize, "audit": len(r.audit), "jitter": sha256.Size} {
-		key, err := hkdf.Key(sha256.New, root[:], nil, labelPrefix+label, size)
-		if err != nil {
-			return nil, fmt.Errorf("derive the %s key: %w", label, err)
-		}
-		derived[label] = key
-		defer clear(key)
+	r := &rootKey{
+		created: created.UTC().Truncate(time.Second),
+		root:    new([rootSize]byte), tags: newMAC(), jitter: newMAC(), audit: new([sha256.Size]byte),
 	}
-	seal, err := chacha20poly1305.NewX(derived["seal"])
-	if err != nil {
+	copy(r.root[:], root[:])
+	var seal [chacha20poly1305.KeySize]byte
+	defer clear(seal[:])
+	for label, key := range map[string][]byte{
+		"id": r.id[:], "tag": r.tags.key[:], "seal": seal[:], "audit": r.audit[:], "jitter": r.jitter.key[:],
+	} {
+		if err := derive(key, root, label); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if r.seal, err = chacha20poly1305.NewX(seal[:]); err != nil {
 		return nil, fmt.Errorf("set up XChaCha20-Poly1305: %w", err)
 	}
-	copy(r.id[:], derived["id"])
-	copy(r.audit[:], derived["audit"])
-	r.seal, r.tags, r.jitter = seal, newMAC(derived["tag"]), newMAC(derived["jitter"])
 	return r, nil
+}
+
+// derive fills key with HKDF-SHA-256 (RFC 5869) of root, without a salt: root
+// is uniformly random already (section 3.1).
+func derive(key []byte, root *[rootSize]byte, label string) error {
+	okm, err := hkdf.Key(sha256.New, root[:], nil, labelPrefix+label, len(key))
+	if err != nil {
+		return fmt.Errorf("derive the %s key: %w", label, err)
+	}
+	copy(key, okm)
+	clear(okm)
+	return nil
 }
 
 // A mac is HMAC-SHA-256 under one key. It keeps keyed states, so that a sum
@@ -68,9 +84,9 @@ type state struct {
 	out  [sha256.Size]byte
 }
 
-func newMAC(key []byte) *mac {
+// newMAC returns a mac whose key is set before the first sum.
+func newMAC() *mac {
 	m := new(mac)
-	copy(m.key[:], key)
 	m.states.New = func() any { return &state{hmac: hmac.New(sha256.New, m.key[:])} }
 	return m
 }

@@ -9,13 +9,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
 // ReadFile reads a keyring file. It refuses, in words for whoever can mend it,
 // what is no regular file, what anyone but the owner may read or change (mode
 // other than 0400 and 0600), and what belongs neither to root nor to the user
-// of this process.
+// of this process. A credential that systemd made may have mode 0440.
 func ReadFile(path string) (*Keyring, error) {
 	// O_NONBLOCK: opening a named pipe must not wait for its writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -51,12 +52,13 @@ func checkFile(path string, info os.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("the keyring %s is not a regular file", path)
 	}
-	if perm := info.Mode() & (os.ModePerm | os.ModeSetuid | os.ModeSetgid | os.ModeSticky); perm != 0o400 && perm != 0o600 {
-		return fmt.Errorf("the keyring %s has mode %04o, so that others may get at the keys: chmod 600 %[1]s", path, perm.Perm())
-	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return fmt.Errorf("the keyring %s has no owner that could be checked", path)
+	}
+	perm := info.Mode().Perm()
+	if perm != 0o400 && perm != 0o600 && (perm != 0o440 || stat.Uid != 0 || !isCredential(path)) {
+		return fmt.Errorf("the keyring %s has mode %04o, so that others may get at the keys: chmod 600 %[1]s", path, perm)
 	}
 	if uid := os.Geteuid(); stat.Uid != 0 && int(stat.Uid) != uid {
 		return fmt.Errorf("the keyring %s belongs to uid %d, who is neither root nor the user of this process: chown %d %[1]s", path, stat.Uid, uid)
@@ -65,6 +67,14 @@ func checkFile(path string, info os.FileInfo) error {
 		return fmt.Errorf("the keyring %s is too large: %d octets, at most %d are read", path, info.Size(), maxText)
 	}
 	return nil
+}
+
+// isCredential reports whether path is where systemd puts the credentials of a
+// system service. It lets a service with User= read them through an access
+// control list, whose mask then shows as the mode of the group: 0440, although
+// the group may not read (systemd issue 29435). Only root can write there.
+func isCredential(path string) bool {
+	return strings.HasPrefix(filepath.Clean(path), "/run/credentials/")
 }
 
 // WriteFile writes k to a new file of mode 0600 and returns when the file would

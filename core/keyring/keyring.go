@@ -22,7 +22,7 @@ func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 type Keyring struct {
 	redacted
 
-	keys []*rootKey // never empty; pointers, because package fmt follows none inside a struct
+	keys []*rootKey // never empty
 }
 
 // New makes a Keyring of one fresh root key, created now.

@@ -1,0 +1,18 @@
+//go:build !race
+
+package keyring
+
+import "testing"
+
+// Under the race detector sync.Pool drops states at random.
+func TestTagAllocatesNothing(t *testing.T) {
+	k := fresh(t)
+	if n := testing.AllocsPerRun(1000, func() {
+		var inner [32]byte
+		if _, ok := k.Tag(k.Newest(), inner[:]); !ok {
+			t.Error("no tag")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
