@@ -75,7 +75,10 @@ func syntaxFault(name string, err error) Fault {
 		if strings.HasPrefix(text, "unable to parse float") {
 			text = "a number that is no number"
 		}
-		fault.Text = "this is not TOML: " + text + "; mend it (a path, a name or a duration needs quotes)"
+		fault.Text = "this is not TOML: " + text + "; mend it"
+		if strings.Contains(text, "value") || strings.Contains(text, "must be quoted") {
+			fault.Text += " (a path, a name or a duration needs quotes)"
+		}
 	}
 	return fault
 }

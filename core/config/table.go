@@ -92,7 +92,7 @@ func typeName(value any) string {
 	case string:
 		return "text"
 	case bool:
-		return "true or false"
+		return "a truth value"
 	case int64:
 		return "a whole number"
 	case float64:
