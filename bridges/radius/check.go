@@ -1,0 +1,222 @@
+package radius
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+const (
+	minSecret    = 16 // octets; RFC 2865, section 3
+	goodSecret   = 24
+	maxSecret    = 256
+	maxSecrets   = 2
+	maxNameOctet = 64
+)
+
+// A Fault is one thing wrong with a Config.
+type Fault struct {
+	Client string // its name; empty for what concerns the whole server
+	Field  string // as in the configuration file: "secret", "address", "listen"
+	Text   string // what is wrong and what to do
+}
+
+func (f Fault) Error() string {
+	if f.Client == "" {
+		return fmt.Sprintf("radius: %s: %s", f.Field, f.Text)
+	}
+	return fmt.Sprintf("radius: client %q: %s: %s", f.Client, f.Field, f.Text)
+}
+
+// Check returns every fault of c, and what is allowed but should be known.
+// Listen and Reload take a Config without faults, and log the warnings.
+func (c *Config) Check() (faults, warnings []Fault) {
+	k := checker{names: map[string]bool{}, owner: map[netip.Prefix]string{}}
+	k.server(c)
+	for i := range c.Clients {
+		k.client(&c.Clients[i], i)
+	}
+	return k.faults, k.warnings
+}
+
+type checker struct {
+	faults, warnings []Fault
+	names            map[string]bool
+	owner            map[netip.Prefix]string // who said a prefix first
+}
+
+func (k *checker) fault(client, field, format string, args ...any) {
+	k.faults = append(k.faults, Fault{client, field, fmt.Sprintf(format, args...)})
+}
+
+func (k *checker) warn(client, field, format string, args ...any) {
+	k.warnings = append(k.warnings, Fault{client, field, fmt.Sprintf(format, args...)})
+}
+
+func (k *checker) server(c *Config) {
+	if len(c.Listen) == 0 {
+		k.fault("", "listen", `no address to listen on; write one as "0.0.0.0:1812"`)
+	}
+	seen := map[string]bool{}
+	for _, address := range c.Listen {
+		if _, err := network(address); err != nil {
+			k.fault("", "listen", "%v", err)
+		}
+		if seen[address] && !strings.HasSuffix(address, ":0") {
+			k.fault("", "listen", "%q stands there twice", address)
+		}
+		seen[address] = true
+	}
+	if c.RejectDelay < 0 || c.RejectDelay > maxRejectDelay {
+		k.fault("", "reject_delay", "%v is not between 0 and %v", c.RejectDelay, maxRejectDelay)
+	}
+	if c.AttemptTimeout < 0 || c.AttemptTimeout > maxAttemptTimeout {
+		k.fault("", "attempt_timeout", "%v is not between 0 and %v", c.AttemptTimeout, maxAttemptTimeout)
+	}
+	switch c.Realm {
+	case "", RealmKeep, RealmStrip:
+	default:
+		k.fault("", "realm", `%q is neither "keep" nor "strip"`, c.Realm)
+	}
+	if len(c.Clients) == 0 {
+		k.warn("", "client", "there is no client, so every request will be ignored")
+	}
+}
+
+func (k *checker) client(c *Client, i int) {
+	name := c.Name
+	switch {
+	case name == "":
+		name = fmt.Sprintf("#%d", i+1)
+		k.fault(name, "name", "a client needs a name")
+	case !plainName(name):
+		k.fault(name, "name", "a name has letters, digits, '.', '_' and '-', and at most %d of them", maxNameOctet)
+	case k.names[name]:
+		k.fault(name, "name", "there are two clients of this name")
+	}
+	k.names[name] = true
+	if c.ServiceName != "" && !plainName(c.ServiceName) {
+		k.fault(name, "service", "%q: a service has letters, digits, '.', '_' and '-', and at most %d of them", c.ServiceName, maxNameOctet)
+	}
+	k.prefixes(c, name)
+	k.secrets(c, name)
+	k.signing(c, name)
+}
+
+func (k *checker) prefixes(c *Client, name string) {
+	if len(c.Prefixes) == 0 {
+		k.fault(name, "address", "no address; requests are known by where they come from")
+	}
+	for _, p := range c.Prefixes {
+		plain, ok := plainPrefix(p)
+		if !ok {
+			k.fault(name, "address", "%v is not a valid prefix", p)
+			continue
+		}
+		if plain != plain.Masked() {
+			k.fault(name, "address", "%v has bits behind its length; write %v for the network or %v for the one address",
+				p, plain.Masked(), netip.PrefixFrom(plain.Addr(), plain.Addr().BitLen()))
+			continue
+		}
+		if plain.Bits() == 0 && !c.AllowAny {
+			k.fault(name, "address", "%v lets everybody ask; narrow it, or set allow_any = true if that is meant", p)
+		}
+		if other, taken := k.owner[plain]; taken {
+			k.fault(name, "address", "%v belongs to client %q already", p, other)
+			continue
+		}
+		k.owner[plain] = name
+	}
+}
+
+func (k *checker) secrets(c *Client, name string) {
+	if len(c.Secrets) == 0 {
+		k.fault(name, "secret", "no shared secret; make one with keywicket client new %s", name)
+	}
+	if len(c.Secrets) > maxSecrets {
+		k.fault(name, "secret", "%d shared secrets; at most %d, the new and the old one", len(c.Secrets), maxSecrets)
+	}
+	for _, secret := range c.Secrets {
+		switch n := len(secret); {
+		case n == 0:
+			k.fault(name, "secret", "the shared secret is empty; make one with keywicket client new %s", name)
+		case n > maxSecret:
+			k.fault(name, "secret", "the shared secret has %d octets; at most %d", n, maxSecret)
+		case n < minSecret && !c.AllowWeakSecret:
+			k.fault(name, "secret", "the shared secret has %d octets, and under %d it can be found by trying; make one with keywicket client new %s, or set allow_weak_secret = true", n, minSecret, name)
+		case n < minSecret:
+			k.warn(name, "secret", "the shared secret has %d octets; whoever sees one packet can find it by trying", n)
+		case n < goodSecret:
+			k.warn(name, "secret", "the shared secret has %d octets; %d or more are better", n, goodSecret)
+		}
+	}
+}
+
+func (k *checker) signing(c *Client, name string) {
+	const field = "require_message_authenticator"
+	switch c.RequireMessageAuthenticator {
+	case RequireAlways:
+	case RequireAuto:
+		k.warn(name, field, "until this client's first valid Message-Authenticator, requests in its name can be forged")
+	case RequireNever:
+		k.warn(name, field, "requests in the name of this client can be forged; what has a Proxy-State and no Message-Authenticator is dropped")
+	default:
+		k.fault(name, field, "%d is no requirement", c.RequireMessageAuthenticator)
+	}
+	if c.AllowUnsignedProxyState {
+		k.warn(name, "limit_proxy_state", "off: replies to this client can be forged (CVE-2024-3596)")
+	}
+	if c.AllowReplayedAuthenticator {
+		k.warn(name, "allow_replayed_authenticator", "a recorded request of this client is answered again when somebody sends it again")
+	}
+}
+
+// network returns the network that net.ListenConfig shall be given for address.
+func network(address string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf(`%q is no address with a port; write it as "0.0.0.0:1812" or "[::]:1812"`, address)
+	}
+	if _, err := net.LookupPort("udp", port); err != nil || port == "" {
+		return "", fmt.Errorf("%q: %q is no port", address, port)
+	}
+	if host == "" {
+		return "udp", nil
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return "", fmt.Errorf("%q: %q is no IP address; names are not looked up here", address, host)
+	}
+	if ip.Is4() {
+		return "udp4", nil
+	}
+	return "udp6", nil
+}
+
+// plainPrefix returns p with an IPv4-mapped address made an IPv4 one.
+func plainPrefix(p netip.Prefix) (netip.Prefix, bool) {
+	if !p.IsValid() || p.Addr().Zone() != "" {
+		return p, false
+	}
+	if !p.Addr().Is4In6() {
+		return p, true
+	}
+	if p.Bits() < 96 {
+		return p, false
+	}
+	return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96), true
+}
+
+func plainName(s string) bool {
+	if s == "" || len(s) > maxNameOctet {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '_', r == '-':
+			return false
+		}
+		return true
+	})
+}

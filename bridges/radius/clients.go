@@ -1,0 +1,142 @@
+package radius
+
+import (
+	"net/netip"
+	"slices"
+	"sync/atomic"
+)
+
+// A table is one configuration, ready for use. It never changes: a reload
+// makes another one, and a request stays with the one it came in under.
+type table struct {
+	config  Config
+	clients map[netip.Prefix]*client
+	bits4   []int // lengths of prefixes in clients, longest first
+	bits6   []int
+	peers   map[string]*peer
+}
+
+// A client is what one configuration says of a device.
+type client struct {
+	*Client
+	service string
+	keys    []*key // Secrets; the first also reads what carries no Message-Authenticator
+	peer    *peer
+	unsure  bool // Memory could not say whether it ever signed: take it that it did
+}
+
+// A peer is what is known of a device by its name, from one configuration to
+// the next.
+type peer struct {
+	name     string
+	signed   atomic.Bool // has ever sent a valid Message-Authenticator
+	history  *history
+	failures window
+	statuses window
+	queue    queue
+	delayed  atomic.Int32 // its Rejects that wait
+}
+
+func newPeer(name string) *peer {
+	return &peer{
+		name:     name,
+		history:  newHistory(),
+		failures: window{n: failuresPerSecond},
+		statuses: window{n: statusPerSecond},
+	}
+}
+
+// newTable makes a table of a Config without faults. Peers that before knows
+// are taken over.
+func newTable(config Config, before *table) *table {
+	t := &table{config: config, clients: map[netip.Prefix]*client{}, peers: map[string]*peer{}}
+	for i := range config.Clients {
+		said := &config.Clients[i]
+		c := &client{Client: said, service: said.service()}
+		if before != nil {
+			c.peer = before.peers[said.Name]
+		}
+		if c.peer == nil {
+			c.peer = newPeer(said.Name)
+		}
+		t.peers[said.Name] = c.peer
+		for _, secret := range said.Secrets {
+			c.keys = append(c.keys, newKey(secret))
+		}
+		for _, p := range said.Prefixes {
+			plain, _ := plainPrefix(p)
+			t.clients[plain] = c
+			bits := &t.bits6
+			if plain.Addr().Is4() {
+				bits = &t.bits4
+			}
+			if !slices.Contains(*bits, plain.Bits()) {
+				*bits = append(*bits, plain.Bits())
+			}
+		}
+	}
+	for _, bits := range [][]int{t.bits4, t.bits6} {
+		slices.SortFunc(bits, func(a, b int) int { return b - a })
+	}
+	for _, p := range t.peers {
+		p.history.share(len(t.peers))
+	}
+	return t
+}
+
+// client returns the one with the longest prefix that source is in, or nil.
+// source is without zone and not IPv4-mapped.
+func (t *table) client(source netip.Addr) *client {
+	bits := t.bits6
+	if source.Is4() {
+		bits = t.bits4
+	}
+	for _, n := range bits {
+		p, err := source.Prefix(n)
+		if err != nil {
+			return nil
+		}
+		if c := t.clients[p]; c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// requires reports whether requests of c must carry a Message-Authenticator.
+func (c *client) requires() bool {
+	switch c.RequireMessageAuthenticator {
+	case RequireNever:
+		return false
+	case RequireAuto:
+		return c.unsure || c.peer.signed.Load()
+	}
+	return true
+}
+
+// authenticate returns the key by which p is genuine, or why it is not taken.
+// Nothing in p has been decoded yet, and nothing is changed by it.
+func (c *client) authenticate(p *packet) (*key, drop) {
+	switch {
+	case p.signatures > 1:
+		return nil, dropMessageAuthenticator
+	case p.signatures == 1:
+		if p.raw[p.signature+1] != 2+digestLen {
+			return nil, dropMessageAuthenticator
+		}
+		for _, k := range c.keys {
+			if k.signs(p) {
+				return k, dropNone
+			}
+		}
+		return nil, dropMessageAuthenticator
+	}
+	// RFC 5997, section 3, and RFC 3579, section 3.1, ask for it always.
+	if c.requires() || p.code() == codeStatusServer || p.has(attrEAPMessage) {
+		return nil, dropNoMessageAuthenticator
+	}
+	if !c.AllowUnsignedProxyState && p.has(attrProxyState) {
+		return nil, dropProxyState
+	}
+	return c.keys[0], dropNone
+}

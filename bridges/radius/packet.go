@@ -1,0 +1,128 @@
+package radius
+
+import "encoding/binary"
+
+// RFC 2865, section 3.
+const (
+	headerLen     = 20
+	maxPacket     = 4096
+	maxAttributes = 200 // what others allow too; 2,038 would fit
+)
+
+// Attributes of RFC 2865, section 5, RFC 2869 and RFC 3579 that mean
+// something here.
+const (
+	attrUserName             = 1
+	attrUserPassword         = 2
+	attrCHAPPassword         = 3
+	attrServiceType          = 6
+	attrClass                = 25
+	attrVendorSpecific       = 26
+	attrCallingStationID     = 31
+	attrProxyState           = 33
+	attrEAPMessage           = 79
+	attrMessageAuthenticator = 80
+)
+
+// A packet is a view of a datagram: where each attribute is, and nothing
+// decoded. It holds no memory but the datagram's.
+type packet struct {
+	raw []byte // from Code to what Length says; what follows is padding
+	n   int
+	at  [maxAttributes]uint16 // offsets of the attributes in raw
+
+	signatures int // how many Message-Authenticator
+	signature  int // where the last one is
+}
+
+// parse makes p a view of datagram. It allocates nothing and reads nothing
+// behind Length (RFC 2865, section 3).
+func (p *packet) parse(datagram []byte) drop {
+	p.raw, p.n, p.signatures = nil, 0, 0
+	if len(datagram) < headerLen {
+		return dropLength
+	}
+	length := int(binary.BigEndian.Uint16(datagram[2:]))
+	if length < headerLen || length > maxPacket || length > len(datagram) {
+		return dropLength
+	}
+	p.raw = datagram[:length:length]
+	for at := headerLen; at < length; {
+		if length-at < 2 {
+			return dropAttributes
+		}
+		size := int(p.raw[at+1])
+		if size < 2 || size > length-at {
+			return dropAttributes
+		}
+		if p.n == maxAttributes {
+			return dropTooManyAttributes
+		}
+		p.at[p.n] = uint16(at)
+		p.n++
+		if p.raw[at] == attrMessageAuthenticator {
+			p.signatures++
+			p.signature = at
+		}
+		at += size
+	}
+	return dropNone
+}
+
+// move makes p a view of buf, which has the same octets as raw.
+func (p *packet) move(buf []byte) { p.raw = buf }
+
+func (p *packet) code() byte            { return p.raw[0] }
+func (p *packet) id() byte              { return p.raw[1] }
+func (p *packet) authenticator() []byte { return p.raw[4:headerLen] }
+
+// attribute returns the whole attribute i: type, length, value.
+func (p *packet) attribute(i int) []byte {
+	at := int(p.at[i])
+	return p.raw[at : at+int(p.raw[at+1])]
+}
+
+// find returns the value of the first attribute of kind, and how many there are.
+func (p *packet) find(kind byte) (value []byte, count int) {
+	for i := range p.n {
+		if a := p.attribute(i); a[0] == kind {
+			if count == 0 {
+				value = a[2:]
+			}
+			count++
+		}
+	}
+	return value, count
+}
+
+// has says whether there is an attribute of kind.
+func (p *packet) has(kind byte) bool {
+	_, count := p.find(kind)
+	return count > 0
+}
+
+// vendor counts the attributes kind of one vendor, in the usual form of
+// RFC 2865, section 5.26. A malformed Vendor-Specific has none.
+func (p *packet) vendor(vendor uint32, kind byte) (count int) {
+	for i := range p.n {
+		a := p.attribute(i)
+		if a[0] != attrVendorSpecific || len(a) < 6 || binary.BigEndian.Uint32(a[2:]) != vendor {
+			continue
+		}
+		count += countVendor(a[6:], kind)
+	}
+	return count
+}
+
+func countVendor(sub []byte, kind byte) (count int) {
+	for len(sub) > 0 {
+		if len(sub) < 2 || sub[1] < 2 || int(sub[1]) > len(sub) {
+			return 0
+		}
+		if sub[0] == kind {
+			count++
+		}
+		sub = sub[sub[1]:]
+	}
+	return count
+}

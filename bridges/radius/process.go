@@ -1,0 +1,199 @@
+package radius
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/keywicket/keywicket/core"
+)
+
+// An action is what a device sees of a verdict.
+type action uint8
+
+const (
+	actionDrop   action = iota // silence; a repeat is tried anew
+	actionHush                 // silence, for repeats too
+	actionReject               // Access-Reject, when it is time
+	actionAccept               // Access-Accept, at once
+)
+
+// answer turns a verdict into what the device sees. Only a nil error accepts.
+// When the fault is ours we stay silent: the device then asks its next server.
+func answer(err error) action {
+	if err == nil {
+		return actionAccept
+	}
+	switch core.KindOf(err) {
+	case core.KindDenied, core.KindInvalid, core.KindNotFound, core.KindDamaged:
+		return actionReject
+	case core.KindLimited:
+		return actionHush
+	}
+	return actionDrop
+}
+
+// work decides requests of p until none waits.
+func (s *Server) work(p *peer) {
+	defer s.running.Done()
+	for r := p.queue.get(); r != nil; r = p.queue.get() {
+		s.process(r)
+	}
+}
+
+// process decides one request, and survives it.
+func (s *Server) process(r *request) {
+	defer s.release(r)
+	defer func() {
+		if v := recover(); v != nil {
+			s.give(r, dropPanic)
+			s.panicked(v)
+		}
+	}()
+	ctx, cancel := context.WithDeadline(s.ctx, r.arrived.Add(r.table.config.attemptTimeout()))
+	defer cancel()
+	switch {
+	case ctx.Err() != nil:
+		s.give(r, dropLate)
+	case r.packet.code() == codeStatusServer:
+		s.status(ctx, r)
+	default:
+		s.decide(ctx, r)
+	}
+}
+
+// status answers while attempts can be decided, and is silent otherwise, so
+// that devices go to their next server (RFC 5997, section 2.1).
+func (s *Server) status(ctx context.Context, r *request) {
+	err := s.verifier.Ready(ctx)
+	if err != nil || ctx.Err() != nil {
+		s.counters.drop(dropNotReady)
+		s.trouble(r, "Status-Server not answered: attempts cannot be decided", errors.Join(err, ctx.Err()))
+		return
+	}
+	reply, err := r.alive()
+	if err != nil || len(reply) > len(r.packet.raw) {
+		s.counters.drop(dropAmplification)
+		return
+	}
+	s.send(&r.path, reply)
+}
+
+// decide asks the Verifier, and answers.
+func (s *Server) decide(ctx context.Context, r *request) {
+	attempt := r.attempt()
+	grant, err := s.verifier.Verify(ctx, attempt)
+	clear(r.password[:])
+	if err == nil && !decodable(attempt.Proof) {
+		err = errors.New("attempt without a password was granted")
+	}
+	if ctx.Err() != nil {
+		s.give(r, dropLate)
+		s.trouble(r, "attempt not decided in time", err)
+		return
+	}
+	switch answer(err) {
+	case actionAccept:
+		s.accept(r, grant)
+	case actionReject:
+		s.reject(r, attempt.Account)
+	case actionHush:
+		r.client.peer.history.answer(r.exchange, nil, time.Now())
+		s.counters.drop(dropThrottled)
+	default:
+		why := dropInternal
+		if core.KindOf(err) == core.KindUnavailable {
+			why = dropUnavailable
+		}
+		s.give(r, why)
+		s.trouble(r, "attempt not decided", err)
+	}
+	if s.log.Enabled(ctx, slog.LevelDebug) {
+		s.log.DebugContext(ctx, "attempt", "client", r.client.Name, "account", r.table.name(attempt.Account),
+			"source", r.source(), "granted", err == nil, "reason", core.ReasonOf(err))
+	}
+}
+
+func (s *Server) accept(r *request, grant core.Grant) {
+	reply, err := r.accept(grant)
+	if err != nil {
+		s.give(r, dropReplyTooLarge)
+		s.trouble(r, "Access-Accept not sent", err)
+		return
+	}
+	if !r.client.peer.history.answer(r.exchange, reply, time.Now()) {
+		s.counters.drop(dropSuperseded)
+		return
+	}
+	s.send(&r.path, reply)
+}
+
+// reject has the same Access-Reject sent for every reason, RejectDelay and a
+// jitter of the account after the request came.
+func (s *Server) reject(r *request, account string) {
+	reply, err := r.reject()
+	if err != nil || len(reply) > len(r.packet.raw) {
+		s.hush(r.client.peer, r.exchange, dropAmplification)
+		return
+	}
+	wait := r.table.config.rejectDelay()
+	wait += time.Duration(s.verifier.Jitter(account) % uint64(wait/4+1))
+	d := &delayed{due: r.arrived.Add(wait), reply: reply, path: r.path, peer: r.client.peer, exchange: r.exchange}
+	if !s.delays.add(d) {
+		s.hush(r.client.peer, r.exchange, dropDelayFull)
+	}
+}
+
+// sendDelayed sends a Reject that is due, if its client has not had too many.
+func (s *Server) sendDelayed(d *delayed) {
+	now := time.Now()
+	if !d.peer.failures.pass(now) {
+		s.hush(d.peer, d.exchange, dropFailureRate)
+		return
+	}
+	if !d.peer.history.answer(d.exchange, d.reply, now) {
+		s.counters.drop(dropSuperseded)
+		return
+	}
+	s.send(&d.path, d.reply)
+}
+
+// give gives r up in silence; its repeat is tried anew.
+func (s *Server) give(r *request, why drop) {
+	s.counters.drop(why)
+	if r.exchange != nil {
+		r.client.peer.history.forget(r.exchange)
+	}
+}
+
+// hush ends an exchange that was decided in a silence that lasts.
+func (s *Server) hush(p *peer, e *exchange, why drop) {
+	s.counters.drop(why)
+	p.history.answer(e, nil, time.Now())
+}
+
+// trouble logs what is our fault or that of what is behind us.
+func (s *Server) trouble(r *request, message string, err error) {
+	now := time.Now()
+	held, ok := s.troubles.pass(r.source(), now)
+	if !ok {
+		return
+	}
+	text := ""
+	if err != nil {
+		text = cut(err.Error(), maxLogReason)
+	}
+	s.log.Error("radius: "+message, "client", r.client.Name, "source", r.source(), "err", text, "held_back", held)
+}
+
+// panicked logs a panic without its value, which may hold a secret.
+func (s *Server) panicked(v any) {
+	text := "a panic"
+	if err, ok := v.(runtime.Error); ok {
+		text = err.Error()
+	}
+	s.log.Error("radius: request given up after a panic", "err", text, "stack", string(debug.Stack()))
+}

@@ -1,0 +1,55 @@
+package radius
+
+import "sync"
+
+const (
+	queueLen   = 256 // requests of one client that wait
+	maxWorkers = 32  // attempts of one client at a time
+)
+
+// A queue has the requests of one client that nobody works on yet. When it is
+// full the oldest goes: its device has given up first.
+type queue struct {
+	mu      sync.Mutex
+	waiting [queueLen]*request // ring
+	first   int
+	n       int
+	workers int
+}
+
+// put adds r. It returns the request that had to go for it, if any, and
+// whether a worker shall be started.
+func (q *queue) put(r *request) (gone *request, start bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.workers < maxWorkers {
+		q.workers++
+		start = true
+	}
+	if q.n == queueLen {
+		gone = q.pop()
+	}
+	q.waiting[(q.first+q.n)%queueLen] = r
+	q.n++
+	return gone, start
+}
+
+// get returns the oldest request. Without one it returns nil, and the worker
+// that asked is counted out.
+func (q *queue) get() *request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n == 0 {
+		q.workers--
+		return nil
+	}
+	return q.pop()
+}
+
+func (q *queue) pop() *request {
+	r := q.waiting[q.first]
+	q.waiting[q.first] = nil
+	q.first = (q.first + 1) % queueLen
+	q.n--
+	return r
+}

@@ -1,0 +1,154 @@
+package radius
+
+import (
+	"net/netip"
+	"time"
+)
+
+// handle does everything that comes before an attempt, in the reader of a
+// socket. datagram and scratch are the reader's, and are free again when
+// handle returns.
+func (s *Server) handle(datagram []byte, from *path, scratch *packet) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.counters.drop(dropPanic)
+			s.panicked(v)
+		}
+	}()
+	now := time.Now()
+	t := s.table.Load()
+	source := from.source()
+	c := t.client(source)
+	if c == nil {
+		s.refuse(nil, dropUnknownClient, source, now)
+		return
+	}
+	why := scratch.parse(datagram)
+	if why == dropNone {
+		s.counters.packet(scratch.code())
+		if code := scratch.code(); code != codeAccessRequest && code != codeStatusServer {
+			why = dropCode
+		}
+	}
+	var k *key
+	if why == dropNone {
+		k, why = c.authenticate(scratch)
+	}
+	if why != dropNone {
+		s.refuse(c, why, source, now)
+		return
+	}
+	if scratch.signatures == 1 && c.RequireMessageAuthenticator == RequireAuto {
+		s.remember(c)
+	}
+	s.admit(t, c, k, scratch, from, now)
+}
+
+// admit takes what is genuine: a repeat gets the answer of before, and what is
+// new goes to the workers of its client.
+func (s *Server) admit(t *table, c *client, k *key, p *packet, from *path, now time.Time) {
+	var e *exchange
+	if p.code() == codeStatusServer {
+		if !c.peer.statuses.pass(now) {
+			s.counters.drop(dropStatusRate)
+			return
+		}
+	} else if e = s.exchange(c, p, from, now); e == nil {
+		return
+	}
+	r := s.requests.Get().(*request)
+	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, k, e, now
+	r.packet = *p
+	r.packet.move(r.buf[:copy(r.buf[:], p.raw)])
+	gone, start := c.peer.queue.put(r)
+	if start {
+		s.running.Add(1)
+		go s.work(c.peer)
+	}
+	if gone != nil {
+		s.give(gone, dropQueueFull)
+		s.trouble(gone, "more requests than can be decided; the oldest was given up", nil)
+		s.release(gone)
+	}
+}
+
+// exchange begins one for a new request, and deals with every other one.
+func (s *Server) exchange(c *client, p *packet, from *path, now time.Time) *exchange {
+	at := slot{from: netip.AddrPortFrom(from.from.Addr().Unmap(), from.from.Port()), sock: from.sock.number(), id: p.id()}
+	verdict, e, reply := c.peer.history.take(at, authenticator(p.authenticator()), c.AllowReplayedAuthenticator, now)
+	switch verdict {
+	case verdictNew:
+		return e
+	case verdictReplay:
+		s.counters.drop(dropReplay)
+		s.alert(c, from.source(), now)
+	case verdictFull:
+		s.counters.drop(dropCacheFull)
+	case verdictRepeat:
+		switch {
+		case reply == nil:
+			s.counters.drop(dropDuplicate)
+		case reply[0] == codeAccessReject && !c.peer.failures.pass(now):
+			s.counters.drop(dropFailureRate)
+		default:
+			s.send(from, reply)
+		}
+	}
+	return nil
+}
+
+// remember turns RequireAuto on for good.
+func (s *Server) remember(c *client) {
+	if c.peer.signed.Swap(true) || s.memory == nil {
+		return
+	}
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		if err := s.memory.SetSeen(c.Name); err != nil {
+			s.log.Error("radius: client sends Message-Authenticator, but that could not be kept; after a restart it is not required of it again until it sends one",
+				"client", c.Name, "err", cut(err.Error(), maxLogReason))
+		}
+	}()
+}
+
+// refuse counts a packet that is answered with silence, and logs it where its
+// source has not had a line for a while.
+func (s *Server) refuse(c *client, why drop, source netip.Addr, now time.Time) {
+	s.counters.drop(why)
+	if c == nil {
+		if held, ok := s.strangers.pass(source, now); ok {
+			s.log.Warn("radius: request from an address of no client; if it is a device of yours, add a client for it",
+				"source", source, "held_back", held)
+		}
+		return
+	}
+	held, ok := s.faults.pass(source, now)
+	if !ok {
+		return
+	}
+	s.log.Warn("radius: request dropped: "+refusal(why), "client", c.Name, "source", source, "reason", why.String(), "held_back", held)
+}
+
+// refusal says what happened and what to do about it.
+func refusal(why drop) string {
+	switch why {
+	case dropNoMessageAuthenticator:
+		return `it carries no Message-Authenticator, and to the client this server looks dead. Turn Message-Authenticator on at the client (best), or, if it cannot send one, set require_message_authenticator to false or "auto" for it here`
+	case dropMessageAuthenticator:
+		return "its Message-Authenticator is wrong. Most often the shared secret here is not the one at the client; otherwise somebody forges"
+	case dropProxyState:
+		return "it carries a Proxy-State but no Message-Authenticator (CVE-2024-3596). Let the proxy in between send Message-Authenticator"
+	case dropCode:
+		return "it is neither an Access-Request nor a Status-Server. Look at which port the client sends what to"
+	}
+	return "it is no well-formed RADIUS packet"
+}
+
+// alert logs a Request Authenticator that came before.
+func (s *Server) alert(c *client, source netip.Addr, now time.Time) {
+	if held, ok := s.troubles.pass(source, now); ok {
+		s.log.Error("radius: request dropped: its Request Authenticator was used in the last 5 minutes. Either somebody sends recorded requests, or the client makes bad random numbers; then set allow_replayed_authenticator for it",
+			"client", c.Name, "source", source, "held_back", held)
+	}
+}

@@ -1,0 +1,116 @@
+package radius
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/keywicket/keywicket/core"
+)
+
+const maxValue = 253 // octets of an attribute's value; RFC 2865, section 5
+
+var (
+	errReplyTooLarge   = errors.New("reply larger than 4096 octets; take away reply attributes")
+	errSessionTooLarge = errors.New("session of a grant larger than 253 octets")
+)
+
+// A replyBuilder puts a reply together. Message-Authenticator is always there
+// and always first (CVE-2024-3596), because begin alone makes the header.
+type replyBuilder struct {
+	buf []byte
+}
+
+func beginReply(code, id byte) replyBuilder {
+	b := replyBuilder{buf: make([]byte, headerLen+2+digestLen, 128)}
+	b.buf[0], b.buf[1] = code, id
+	b.buf[headerLen], b.buf[headerLen+1] = attrMessageAuthenticator, 2+digestLen
+	return b
+}
+
+func (b *replyBuilder) add(kind byte, value []byte) {
+	b.buf = append(b.buf, kind, byte(2+len(value)))
+	b.buf = append(b.buf, value...)
+}
+
+// echo copies every Proxy-State of p, in order (RFC 2865, section 5.33). It is
+// all that a reply has of its request.
+func (b *replyBuilder) echo(p *packet) {
+	for i := range p.n {
+		if a := p.attribute(i); a[0] == attrProxyState {
+			b.buf = append(b.buf, a...)
+		}
+	}
+}
+
+// seal completes and signs the reply.
+func (b *replyBuilder) seal(k *key, p *packet) ([]byte, error) {
+	if len(b.buf) > maxPacket {
+		return nil, errReplyTooLarge
+	}
+	binary.BigEndian.PutUint16(b.buf[2:], uint16(len(b.buf)))
+	k.sign(b.buf, p.authenticator())
+	return b.buf, nil
+}
+
+func (r *request) reject() ([]byte, error) {
+	b := beginReply(codeAccessReject, r.packet.id())
+	b.echo(&r.packet)
+	return b.seal(r.key, &r.packet)
+}
+
+// alive answers a Status-Server. It ignores what else is in it (RFC 5997,
+// section 3).
+func (r *request) alive() ([]byte, error) {
+	b := beginReply(codeAccessAccept, r.packet.id())
+	return b.seal(r.key, &r.packet)
+}
+
+func (r *request) accept(g core.Grant) ([]byte, error) {
+	if len(g.Session) > maxValue {
+		return nil, errSessionTooLarge
+	}
+	b := beginReply(codeAccessAccept, r.packet.id())
+	if len(g.Session) > 0 {
+		b.add(attrClass, g.Session)
+	}
+	b.echo(&r.packet)
+	for _, a := range r.table.attributes(r.client, g) {
+		b.buf = append(b.buf, a.wire...)
+	}
+	return b.seal(r.key, &r.packet)
+}
+
+// attributes returns what the configuration says of g, the later instead of
+// the earlier: client, groups, profile.
+func (t *table) attributes(c *client, g core.Grant) []Attribute {
+	all := c.Reply
+	groups := map[string]bool{}
+	for _, name := range g.Groups {
+		if len(t.config.Replies.Groups[name]) > 0 {
+			groups[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		all = override(all, t.config.Replies.Groups[name])
+	}
+	if g.Profile != "" {
+		all = override(all, t.config.Replies.Profiles[g.Profile])
+	}
+	return all
+}
+
+// override returns before without what after has too, then after.
+func override(before, after []Attribute) []Attribute {
+	if len(after) == 0 {
+		return before
+	}
+	all := make([]Attribute, 0, len(before)+len(after))
+	for _, a := range before {
+		if !slices.ContainsFunc(after, func(b Attribute) bool { return a.id == b.id }) {
+			all = append(all, a)
+		}
+	}
+	return append(all, after...)
+}

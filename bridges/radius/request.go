@@ -1,0 +1,151 @@
+package radius
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/proof"
+)
+
+// A path is where a datagram came from, and so where its answer goes: back to
+// from, out of the address that was asked.
+type path struct {
+	sock  sender
+	from  netip.AddrPort // as the socket gave it, for the way back
+	local netip.Addr     // the address that was asked, or the zero Addr
+	iface uint32         // index; needed for link-local addresses
+}
+
+// source returns the address of the device: without zone, IPv4 as IPv4.
+func (p *path) source() netip.Addr { return p.from.Addr().Unmap().WithZone("") }
+
+// A sender is a socket; its number tells it from the others.
+type sender interface {
+	number() uint16
+	send(reply []byte, to *path) error
+}
+
+// A request is a packet that is genuine and new, with its own copy of it. It
+// is used again after release.
+type request struct {
+	path
+	packet   packet
+	table    *table
+	client   *client
+	key      *key
+	exchange *exchange
+	arrived  time.Time
+
+	buf      [maxPacket]byte
+	password [maxPassword]byte
+}
+
+const (
+	serviceTypeCallCheck     = 10 // RFC 2865, section 5.6
+	serviceTypeAuthorizeOnly = 17 // RFC 3576, section 3.1
+	maxDevice                = 128
+)
+
+// attempt decodes r. This is the first time that anything in it is decoded.
+func (r *request) attempt() core.Attempt {
+	a := core.Attempt{Service: r.client.service, Source: r.source()}
+	if station, count := r.packet.find(attrCallingStationID); count > 0 {
+		a.Device = device(station)
+	}
+	name, count := r.packet.find(attrUserName)
+	if count > 0 {
+		a.Account = r.table.account(string(name))
+	}
+	if count == 1 && len(name) > 0 && !r.asksWithoutPassword() {
+		a.Proof = oneMethod(r)
+	}
+	return a
+}
+
+// asksWithoutPassword is true for services that skip the check of a password,
+// and for a Service-Type that cannot be read.
+func (r *request) asksWithoutPassword() bool {
+	value, count := r.packet.find(attrServiceType)
+	if count == 0 {
+		return false
+	}
+	if count > 1 || len(value) != 4 || value[0]|value[1]|value[2] != 0 {
+		return true
+	}
+	return value[3] == serviceTypeCallCheck || value[3] == serviceTypeAuthorizeOnly
+}
+
+// decodable reports whether p is something that can be granted at all.
+func decodable(p proof.Proof) bool {
+	switch p.(type) {
+	case nil, proof.Unsupported:
+		return false
+	}
+	return true
+}
+
+// account returns the account that a User-Name means under the realm rule.
+func (t *table) account(name string) string {
+	if t.config.Realm != RealmStrip {
+		return name
+	}
+	if _, rest, ok := strings.Cut(name, `\`); ok && rest != "" {
+		name = rest
+	}
+	if at := strings.LastIndexByte(name, '@'); at > 0 {
+		name = name[:at]
+	}
+	return name
+}
+
+// device returns Calling-Station-Id as core.Attempt wants it: the same text
+// for every spelling of a MAC address (RFC 3580, section 3.21, and what is
+// sent instead), and else the trimmed text.
+func device(station []byte) string {
+	if mac, ok := macAddress(station); ok {
+		return mac
+	}
+	text := printable(strings.TrimSpace(string(station)))
+	if len(text) <= maxDevice {
+		return text
+	}
+	cut := maxDevice
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut]
+}
+
+// macAddress reads 12 hexadecimal digits in groups of 2, 4, 6 or 12 with one
+// kind of separator.
+func macAddress(s []byte) (string, bool) {
+	s = []byte(strings.TrimSpace(string(s)))
+	const digits = "0123456789abcdef"
+	var out [17]byte
+	var separator byte
+	n, group, size := 0, 0, 0
+	for _, c := range s {
+		c |= 0x20 // lower case; of the separators only "-", ":" and "." stay
+		nibble := strings.IndexByte(digits, c)
+		switch {
+		case nibble >= 0 && n < 12:
+			out[n+n/2] = c
+			n++
+			group++
+		case (c == '-' || c == ':' || c == '.') && (separator == 0 || separator == c) && (size == 0 || size == group):
+			separator, size, group = c, group, 0
+		default:
+			return "", false
+		}
+	}
+	if n != 12 || size != 0 && (size != group || size != 2 && size != 4 && size != 6) {
+		return "", false
+	}
+	for i := 2; i < len(out); i += 3 {
+		out[i] = ':'
+	}
+	return string(out[:]), true
+}

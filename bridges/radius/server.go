@@ -1,0 +1,215 @@
+package radius
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Server answers RADIUS on UDP. Its methods may be called from many
+// goroutines.
+type Server struct {
+	verifier Verifier
+	memory   Memory
+	log      *slog.Logger
+
+	table   atomic.Pointer[table]
+	sockets []*socket
+	delays  *delays
+
+	counters counters
+	requests sync.Pool // of *request
+
+	// Lines about strangers, about what clients send, about what is behind us.
+	// Apart, so that a flood of one hides none of the others.
+	strangers, faults, troubles sieve
+
+	ctx     context.Context // ends with Close; attempts are made under it
+	cancel  context.CancelFunc
+	running sync.WaitGroup // readers, workers, the delay, memory
+
+	mu             sync.Mutex // held by Serve, Reload and Close for their first half
+	served, closed bool
+}
+
+// Listen binds the addresses of config. Nothing is read before Serve. memory
+// may be nil: then what RequireAuto learns ends with the Server. A Config with
+// faults is refused with all of them (errors.As to Fault).
+func Listen(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server, error) {
+	s, err := newServer(config, v, memory, log)
+	if err != nil {
+		return nil, err
+	}
+	for i, address := range config.Listen {
+		k, err := listenSocket(address, uint16(i))
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.sockets = append(s.sockets, k)
+	}
+	return s, nil
+}
+
+// newServer is Listen without sockets.
+func newServer(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server, error) {
+	s := &Server{verifier: v, memory: memory, log: log, delays: newDelays()}
+	s.requests.New = func() any { return new(request) }
+	t, err := s.prepare(config, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.table.Store(t)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// prepare checks config and makes a table of it.
+func (s *Server) prepare(config Config, before *table) (*table, error) {
+	faults, warnings := config.Check()
+	if len(faults) > 0 {
+		var all []error
+		for _, f := range faults {
+			all = append(all, f)
+		}
+		return nil, errors.Join(all...)
+	}
+	for _, w := range warnings {
+		s.log.Warn("radius: "+w.Text, "client", w.Client, "field", w.Field)
+	}
+	t := newTable(config, before)
+	s.recall(t)
+	return t, nil
+}
+
+// recall asks memory about the clients of RequireAuto.
+func (s *Server) recall(t *table) {
+	if s.memory == nil {
+		return
+	}
+	asked := map[*client]bool{}
+	for _, c := range t.clients {
+		if c.RequireMessageAuthenticator != RequireAuto || c.peer.signed.Load() || asked[c] {
+			continue
+		}
+		asked[c] = true
+		seen, err := s.memory.Seen(c.Name)
+		if err != nil {
+			c.unsure = true
+			s.log.Error("radius: whether this client ever sent Message-Authenticator could not be read, so it is required of it until the next reload",
+				"client", c.Name, "err", cut(err.Error(), maxLogReason))
+		}
+		if seen {
+			c.peer.signed.Store(true)
+		}
+	}
+}
+
+// Serve answers until ctx ends or Close is called, and returns when everything
+// has stopped. It can be called once.
+func (s *Server) Serve(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed || s.served {
+		s.mu.Unlock()
+		return errors.New("radius: the server is closed, or serves already")
+	}
+	s.served = true
+	s.start()
+	for _, k := range s.sockets {
+		s.running.Go(func() { k.read(s.ctx, s.handle, s.readFailed) })
+	}
+	s.mu.Unlock()
+	stop := context.AfterFunc(ctx, s.cancel)
+	defer stop()
+	<-s.ctx.Done()
+	return s.Close()
+}
+
+// start begins what a Server does beside reading.
+func (s *Server) start() {
+	s.running.Go(func() { s.delays.run(s.ctx, s.sendDelayed) })
+}
+
+// Reload puts another configuration in place of the running one. Packets are
+// answered all the while; what came in before is finished as it began. With an
+// error nothing has changed. Listen must have the same addresses: they change
+// with a restart.
+func (s *Server) Reload(config Config) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("radius: the server is closed")
+	}
+	before := s.table.Load()
+	if !slices.Equal(slices.Sorted(slices.Values(config.Listen)), slices.Sorted(slices.Values(before.config.Listen))) {
+		return Fault{Field: "listen", Text: "the addresses to listen on cannot change while running; restart keywicket for that"}
+	}
+	t, err := s.prepare(config, before)
+	if err != nil {
+		return err
+	}
+	s.table.Store(t)
+	return nil
+}
+
+// Close stops everything and waits for it. Rejects that wait for their time
+// are not sent. It may be called twice.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	var errs []error
+	s.cancel()
+	if !s.closed {
+		s.closed = true
+		for _, k := range s.sockets {
+			errs = append(errs, k.conn.Close())
+		}
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+	return errors.Join(errs...)
+}
+
+// Addrs returns what Listen bound, in its order, with the ports that the
+// kernel chose where Listen said 0.
+func (s *Server) Addrs() []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, k := range s.sockets {
+		all = append(all, k.addr())
+	}
+	return all
+}
+
+// Counters returns a copy of the totals.
+func (s *Server) Counters() Counters { return s.counters.snapshot() }
+
+// send sends a reply and counts it.
+func (s *Server) send(to *path, reply []byte) {
+	err := to.sock.send(reply, to)
+	if err == nil {
+		s.counters.packet(reply[0])
+		return
+	}
+	s.counters.drop(dropSend)
+	if held, ok := s.troubles.pass(to.source(), time.Now()); ok {
+		s.log.Error("radius: reply not sent", "source", to.source(), "err", cut(err.Error(), maxLogReason), "held_back", held)
+	}
+}
+
+// readFailed logs that a socket could not be read just now.
+func (s *Server) readFailed(err error) {
+	if held, ok := s.troubles.pass(netip.Addr{}, time.Now()); ok {
+		s.log.Error("radius: socket not read", "err", cut(err.Error(), maxLogReason), "held_back", held)
+	}
+}
+
+// release wipes r and keeps its memory for another one.
+func (s *Server) release(r *request) {
+	clear(r.password[:])
+	r.path, r.table, r.client, r.key, r.exchange = path{}, nil, nil, nil, nil
+	r.packet.move(nil)
+	s.requests.Put(r)
+}
