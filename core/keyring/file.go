@@ -28,7 +28,7 @@ func ReadFile(path string) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the keyring: %w", err)
 	}
-	if err := checkFile(path, info); err != nil {
+	if err := checkFile(path, info, os.Geteuid()); err != nil {
 		return nil, err
 	}
 	text := make([]byte, maxText+1)
@@ -47,8 +47,8 @@ func ReadFile(path string) (*Keyring, error) {
 	return k, nil
 }
 
-// checkFile says what is wrong with the file itself.
-func checkFile(path string, info os.FileInfo) error {
+// checkFile says what is wrong with the file itself for a process of uid.
+func checkFile(path string, info os.FileInfo, uid int) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("the keyring %s is not a regular file", path)
 	}
@@ -60,7 +60,7 @@ func checkFile(path string, info os.FileInfo) error {
 	if perm != 0o400 && perm != 0o600 && (perm != 0o440 || stat.Uid != 0 || !isCredential(path)) {
 		return fmt.Errorf("the keyring %s has mode %04o, so that others may get at the keys: chmod 600 %[1]s", path, perm)
 	}
-	if uid := os.Geteuid(); stat.Uid != 0 && int(stat.Uid) != uid {
+	if stat.Uid != 0 && int(stat.Uid) != uid {
 		return fmt.Errorf("the keyring %s belongs to uid %d, who is neither root nor the user of this process: chown %d %[1]s", path, stat.Uid, uid)
 	}
 	if info.Size() > maxText {

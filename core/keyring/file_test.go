@@ -115,7 +115,7 @@ func (f fakeInfo) Size() int64        { return 100 }
 func (f fakeInfo) ModTime() time.Time { return noon }
 
 func TestOwnerAndCredential(t *testing.T) {
-	me, other := uint32(os.Geteuid()), uint32(54321)
+	const me, other = 1000, 1001
 	const etc, credential = "/etc/keywicket/keyring", "/run/credentials/keywicket.service/keyring"
 	for name, tt := range map[string]struct {
 		path string
@@ -128,6 +128,7 @@ func TestOwnerAndCredential(t *testing.T) {
 		"another's":                {etc, 0o600, other, false},
 		"another's credential":     {credential, 0o400, other, false},
 		"credential":               {credential, 0o440, 0, true},
+		"credential of mine":       {credential, 0o440, me, false},
 		"credential of another":    {credential, 0o440, other, false},
 		"credential, others read":  {credential, 0o444, 0, false},
 		"credential, group writes": {credential, 0o460, 0, false},
@@ -137,12 +138,12 @@ func TestOwnerAndCredential(t *testing.T) {
 		"directory":                {etc, fs.ModeDir | 0o600, me, false},
 		"nothing":                  {etc, 0, me, false},
 	} {
-		err := checkFile(tt.path, fakeInfo{mode: tt.mode, sys: &syscall.Stat_t{Uid: tt.uid}})
+		err := checkFile(tt.path, fakeInfo{mode: tt.mode, sys: &syscall.Stat_t{Uid: tt.uid}}, me)
 		if (err == nil) != tt.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := checkFile(etc, fakeInfo{mode: 0o600}); err == nil {
+	if err := checkFile(etc, fakeInfo{mode: 0o600}, me); err == nil {
 		t.Error("a file without an owner was taken")
 	}
 }

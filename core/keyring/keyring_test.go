@@ -228,6 +228,9 @@ func TestNeverLogged(t *testing.T) {
 	if b, err := k.MarshalText(); err != nil || string(b) != printed {
 		t.Errorf("text is %s, %v", b, err)
 	}
+	if v := k.LogValue(); v.String() != printed {
+		t.Errorf("slog value is %s", v)
+	}
 	var out bytes.Buffer
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "k", k, "v", *k, "key", k.keys[0])
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "k", k, "v", *k, "key", k.keys[0])
