@@ -356,6 +356,7 @@ type AppPassword struct {
 	Created       int64                  `protobuf:"varint,14,opt,name=created,proto3" json:"created,omitempty"`
 	Expires       int64                  `protobuf:"varint,15,opt,name=expires,proto3" json:"expires,omitempty"` // 0: never
 	Rotated       int64                  `protobuf:"varint,16,opt,name=rotated,proto3" json:"rotated,omitempty"`
+	Used          int64                  `protobuf:"varint,17,opt,name=used,proto3" json:"used,omitempty"` // last use, accurate to a day; decides disuse
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -502,6 +503,13 @@ func (x *AppPassword) GetRotated() int64 {
 	return 0
 }
 
+func (x *AppPassword) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
 // Remembered is a deleted app password.
 type Remembered struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -626,7 +634,7 @@ func (x *Activity) GetAttempts() []*Attempt {
 
 type Usage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // of the app password
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // of the app password, in hex
 	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	Last          *Attempt               `protobuf:"bytes,3,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -663,11 +671,11 @@ func (*Usage) Descriptor() ([]byte, []int) {
 	return file_core_internal_record_record_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *Usage) GetId() []byte {
+func (x *Usage) GetId() string {
 	if x != nil {
 		return x.Id
 	}
-	return nil
+	return ""
 }
 
 func (x *Usage) GetCount() uint64 {
@@ -902,7 +910,7 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"\x03Tag\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\fR\x03tag\x12\x14\n" +
-	"\x05inner\x18\x03 \x01(\fR\x05inner\"\xca\x04\n" +
+	"\x05inner\x18\x03 \x01(\fR\x05inner\"\xde\x04\n" +
 	"\vAppPassword\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -921,7 +929,8 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"\tsuspended\x18\r \x01(\bR\tsuspended\x12\x18\n" +
 	"\acreated\x18\x0e \x01(\x03R\acreated\x12\x18\n" +
 	"\aexpires\x18\x0f \x01(\x03R\aexpires\x12\x18\n" +
-	"\arotated\x18\x10 \x01(\x03R\arotated\x1a;\n" +
+	"\arotated\x18\x10 \x01(\x03R\arotated\x12\x12\n" +
+	"\x04used\x18\x11 \x01(\x03R\x04used\x1a;\n" +
 	"\rMaterialEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"v\n" +
@@ -935,7 +944,7 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"\x06usages\x18\x01 \x03(\v2\x1a.keywicket.record.v1.UsageR\x06usages\x128\n" +
 	"\battempts\x18\x02 \x03(\v2\x1c.keywicket.record.v1.AttemptR\battempts\"_\n" +
 	"\x05Usage\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x120\n" +
 	"\x04last\x18\x03 \x01(\v2\x1c.keywicket.record.v1.AttemptR\x04last\"\xeb\x01\n" +
 	"\aAttempt\x12\x12\n" +

@@ -1,0 +1,226 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/plugins/proto/controlv1"
+)
+
+// Bounds of what a peer can make the server keep.
+const (
+	maxConnections = 256
+	maxRequest     = 64 << 10 // octets
+	maxStreams     = 64       // requests at once on a connection
+)
+
+// A Host is the running program, of which the engine knows nothing.
+type Host interface {
+	Status(ctx context.Context) *controlv1.StatusResponse
+
+	// Reload reads the configuration again. The error says every fault; then
+	// nothing was changed.
+	Reload(ctx context.Context) (warnings []string, err error)
+}
+
+// Options say what a server needs.
+type Options struct {
+	Path   string // of the socket
+	Group  int    // id of the group that may administer too; 0: none
+	Engine *core.Engine
+	Host   Host
+	Log    *slog.Logger
+}
+
+// A Server answers on one socket.
+type Server struct {
+	listener net.Listener
+	grpc     *grpc.Server
+	opt      Options
+}
+
+// Listen makes the socket. One that a dead daemon left behind is replaced; one
+// that a living daemon listens on is an error.
+func Listen(opt Options) (*Server, error) {
+	if err := removeStale(opt.Path); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("unix", opt.Path)
+	if err != nil {
+		return nil, fmt.Errorf("the control socket %s cannot be made: %w; does its folder exist, and may this user write there?", opt.Path, err)
+	}
+	mode := fs.FileMode(0o600)
+	if opt.Group > 0 {
+		mode = 0o660
+		if err := os.Chown(opt.Path, -1, opt.Group); err != nil {
+			return nil, errors.Join(fmt.Errorf("the control socket cannot be given to its group: %w", err), l.Close())
+		}
+	}
+	if err := os.Chmod(opt.Path, mode); err != nil {
+		return nil, errors.Join(fmt.Errorf("the control socket: %w", err), l.Close())
+	}
+	s := &Server{listener: netutil.LimitListener(l, maxConnections), opt: opt}
+	s.grpc = grpc.NewServer(
+		grpc.Creds(peerCredentials{}),
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(5*time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute}),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
+	)
+	controlv1.RegisterAppPasswordsServer(s.grpc, &appPasswords{engine: opt.Engine})
+	controlv1.RegisterAccountsServer(s.grpc, &accounts{engine: opt.Engine})
+	controlv1.RegisterDaemonServer(s.grpc, &daemon{host: opt.Host})
+	return s, nil
+}
+
+// removeStale removes the socket that nobody listens on any more.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("the control socket: %w", err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is there and is no socket; choose another path for the control socket", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		conn.Close()
+		return fmt.Errorf("another daemon listens on %s; stop it first, or choose another path for the control socket", path)
+	}
+	return os.Remove(path)
+}
+
+// Addr returns the path of the socket.
+func (s *Server) Addr() string { return filepath.Clean(s.opt.Path) }
+
+// Serve answers until Close is called.
+func (s *Server) Serve() error {
+	err := s.grpc.Serve(s.listener)
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// Close lets the requests that run end within grace, stops, and removes the
+// socket.
+func (s *Server) Close(grace time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(grace):
+		s.grpc.Stop()
+		<-done
+	}
+}
+
+// unary and stream let in who may administer, note who asks, and keep a panic
+// from ending the daemon.
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+	ctx, err = s.admit(ctx, info.FullMethod)
+	if err != nil {
+		return nil, err
+	}
+	defer s.recover(info.FullMethod, &err)
+	return next(ctx, req)
+}
+
+func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	ctx, err := s.admit(ss.Context(), info.FullMethod)
+	if err != nil {
+		return err
+	}
+	defer s.recover(info.FullMethod, &err)
+	return next(srv, admitted{ss, ctx})
+}
+
+type admitted struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (a admitted) Context() context.Context { return a.ctx }
+
+func (s *Server) admit(ctx context.Context, method string) (context.Context, error) {
+	c, ok := callerOf(ctx)
+	if !ok || !c.may(uint32(os.Geteuid()), s.opt.Group) {
+		s.opt.Log.Warn("a request at the control socket was refused", "method", method, "caller", c.String())
+		return nil, status.Error(codes.PermissionDenied, "you may not administer this Keywicket: ask root, or become a member of the group of its control socket")
+	}
+	return core.WithActor(ctx, c.String()), nil
+}
+
+func (s *Server) recover(method string, err *error) {
+	if p := recover(); p != nil {
+		s.opt.Log.Error("a request at the control socket ended in a panic", "method", method, "panic", p)
+		*err = status.Error(codes.Internal, "internal error; the log says more")
+	}
+}
+
+// statusOf turns an error of the engine into the status of the contract.
+func statusOf(err error) error {
+	if err == nil {
+		return nil
+	}
+	return status.Error(codeOf(core.KindOf(err)), err.Error())
+}
+
+func codeOf(k core.Kind) codes.Code {
+	switch k {
+	case core.KindDenied:
+		return codes.PermissionDenied
+	case core.KindInvalid:
+		return codes.InvalidArgument
+	case core.KindNotFound:
+		return codes.NotFound
+	case core.KindConflict:
+		return codes.AlreadyExists
+	case core.KindLimited:
+		return codes.ResourceExhausted
+	case core.KindUnavailable:
+		return codes.Unavailable
+	case core.KindDamaged:
+		return codes.DataLoss
+	}
+	return codes.Internal
+}
+
+// daemon serves what the Host knows.
+type daemon struct {
+	controlv1.UnimplementedDaemonServer
+	host Host
+}
+
+func (d *daemon) Status(ctx context.Context, _ *controlv1.StatusRequest) (*controlv1.StatusResponse, error) {
+	return d.host.Status(ctx), nil
+}
+
+func (d *daemon) Reload(ctx context.Context, _ *controlv1.ReloadRequest) (*controlv1.ReloadResponse, error) {
+	warnings, err := d.host.Reload(ctx)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	return &controlv1.ReloadResponse{Warnings: warnings}, nil
+}

@@ -1,0 +1,350 @@
+package core
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keywicket/keywicket/core/internal/record"
+	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/store"
+)
+
+const (
+	historyLength = 32      // attempts that are kept for an account
+	maxDoings     = 1 << 17 // accounts with something to write; more is lost
+	maxStrangers  = 1 << 12 // names without a record whose attempts are kept in memory
+
+	maxUsages = 2 * MaxLimit // last uses that are kept for an account
+
+	// coarse is how accurate the last use in an account's own record is.
+	coarse = 24 * time.Hour
+
+	// Bounds of a batch of activity records, well below the store's.
+	flushOps   = 64
+	flushBytes = store.MaxBatch / 2
+)
+
+// An AttemptEntry is one attempt as the history of an account keeps it.
+type AttemptEntry struct {
+	Time        time.Time
+	Service     string
+	Source      string // address, or empty
+	Device      string
+	Method      proof.Method
+	Reason      Reason // empty: granted
+	AppPassword Ref    // empty if there was none
+}
+
+// An activity collects what happens at sign-in until it is written: attempts
+// and last uses, by account, bounded in number.
+type activity struct {
+	mu        sync.Mutex
+	waiting   map[string]*doings // not yet written
+	writing   map[string]*doings // being written now
+	strangers map[string]*doings // names that have no record to be written to
+	lost      uint64             // attempts that found no room
+
+	flushing sync.Mutex // one writes at a time
+}
+
+// doings are what happened at one account and is not written.
+type doings struct {
+	usages   map[string]usage // by id of the app password
+	attempts []happened       // oldest first
+}
+
+type usage struct {
+	count uint64
+	last  happened
+}
+
+// happened is an AttemptEntry in the form that costs the sign-in least.
+type happened struct {
+	at      time.Time
+	service string
+	source  netip.Addr
+	device  string
+	method  proof.Method
+	reason  Reason
+	ref     Ref
+}
+
+func newActivity() *activity {
+	return &activity{
+		waiting:   make(map[string]*doings),
+		writing:   make(map[string]*doings),
+		strangers: make(map[string]*doings),
+	}
+}
+
+// add notes one attempt at the account called name.
+func (a *activity) add(name string, h happened) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d := a.waiting[name]
+	if d == nil {
+		if len(a.waiting) >= maxDoings {
+			a.lost++
+			return
+		}
+		d = &doings{}
+		a.waiting[name] = d
+	}
+	d.add(h)
+}
+
+func (d *doings) add(h happened) {
+	if len(d.attempts) >= historyLength {
+		d.attempts = append(d.attempts[:0], d.attempts[1:]...)
+	}
+	d.attempts = append(d.attempts, h)
+	if h.reason == "" && h.ref.ID != "" {
+		d.use(h.ref.ID, usage{count: 1, last: h})
+	}
+}
+
+func (d *doings) use(id string, u usage) {
+	if d.usages == nil {
+		d.usages = make(map[string]usage, 1)
+	}
+	u.count += d.usages[id].count
+	if d.usages[id].last.at.After(u.last.at) {
+		u.last = d.usages[id].last
+	}
+	d.usages[id] = u
+}
+
+// mergeInto adds d to the stored record.
+func (d *doings) mergeInto(rec *record.Activity) {
+	for _, h := range d.attempts {
+		rec.Attempts = append(rec.Attempts, h.toRecord())
+	}
+	if n := len(rec.Attempts) - historyLength; n > 0 {
+		rec.Attempts = slices.Delete(rec.Attempts, 0, n)
+	}
+	for id, u := range d.usages {
+		i := slices.IndexFunc(rec.Usages, func(r *record.Usage) bool { return r.Id == id })
+		if i < 0 {
+			i = len(rec.Usages)
+			rec.Usages = append(rec.Usages, &record.Usage{Id: id})
+		}
+		rec.Usages[i].Count += u.count
+		if rec.Usages[i].Last == nil || u.last.at.UnixMilli() >= rec.Usages[i].Last.Time {
+			rec.Usages[i].Last = u.last.toRecord()
+		}
+	}
+	if len(rec.Usages) > maxUsages { // those of app passwords deleted long ago
+		slices.SortFunc(rec.Usages, func(a, b *record.Usage) int { return cmp.Compare(b.GetLast().GetTime(), a.GetLast().GetTime()) })
+		rec.Usages = rec.Usages[:maxUsages]
+	}
+}
+
+func (h happened) toRecord() *record.Attempt {
+	r := &record.Attempt{
+		Time: toMillis(h.at), Service: h.service, Device: h.device, Method: string(h.method),
+		Reason: string(h.reason), AppPasswordId: h.ref.ID, AppPasswordName: h.ref.Name,
+	}
+	if h.source.IsValid() {
+		r.Source = h.source.String()
+	}
+	return r
+}
+
+func fromRecord(r *record.Attempt) AttemptEntry {
+	return AttemptEntry{
+		Time: fromMillis(r.GetTime()), Service: r.GetService(), Source: r.GetSource(), Device: r.GetDevice(),
+		Method: proof.Method(r.GetMethod()), Reason: Reason(r.GetReason()),
+		AppPassword: Ref{ID: r.GetAppPasswordId(), Name: r.GetAppPasswordName()},
+	}
+}
+
+// pending returns copies of what is not written of name, oldest first.
+func (a *activity) pending(name string) []doings {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []doings
+	for _, m := range []map[string]*doings{a.strangers, a.writing, a.waiting} {
+		if d := m[name]; d != nil {
+			all = append(all, doings{usages: maps.Clone(d.usages), attempts: slices.Clone(d.attempts)})
+		}
+	}
+	return all
+}
+
+// take moves what waits to be written into writing, and returns its names.
+func (a *activity) take() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.writing, a.waiting = a.waiting, make(map[string]*doings)
+	return slices.Sorted(maps.Keys(a.writing))
+}
+
+// written ends the writing of names. Those that could not be written wait
+// again, those without a record become strangers.
+func (a *activity) written(names []string, outcome func(name string) writeOutcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range names {
+		d := a.writing[name]
+		delete(a.writing, name)
+		if d == nil {
+			continue
+		}
+		switch outcome(name) {
+		case writeFailed:
+			a.waiting[name] = joined(d, a.waiting[name])
+		case writeNowhere:
+			if a.strangers[name] == nil && len(a.strangers) >= maxStrangers {
+				for other := range a.strangers { // any one: there is no order among strangers
+					delete(a.strangers, other)
+					break
+				}
+			}
+			a.strangers[name] = joined(a.strangers[name], d)
+		case writeDone:
+			delete(a.strangers, name)
+		}
+	}
+}
+
+// joined returns older with newer added to it; either may be nil.
+func joined(older, newer *doings) *doings {
+	if older == nil {
+		return newer
+	}
+	if newer == nil {
+		return older
+	}
+	older.attempts = append(older.attempts, newer.attempts...)
+	if n := len(older.attempts) - historyLength; n > 0 {
+		older.attempts = slices.Delete(older.attempts, 0, n)
+	}
+	for id, u := range newer.usages {
+		older.use(id, u)
+	}
+	return older
+}
+
+type writeOutcome uint8
+
+const (
+	writeFailed  writeOutcome = iota // keep it and try again
+	writeNowhere                     // the account has no record
+	writeDone
+)
+
+// recordAttempt notes a decided attempt and tells the Recorder.
+func (e *Engine) recordAttempt(a Attempt, v verdict) error {
+	h := happened{
+		at: e.opt.Now(), service: a.Service, source: a.Source, device: a.Device,
+		reason: v.reason, ref: v.ref,
+	}
+	if a.Proof != nil {
+		h.method = a.Proof.Method()
+	}
+	name := v.name
+	if name == "" {
+		name = a.Account
+	}
+	if v.account == nil { // what the directory knows is no secret
+		name = shown(name)
+	}
+	if e.opt.Recorder != nil {
+		err := e.opt.Recorder.Record(Event{
+			Time: h.at, Kind: EventAttempt, Account: name, AppPassword: h.ref, Service: h.service,
+			Source: sourceText(h.source), Device: h.device, Method: h.method, Reason: h.reason,
+		})
+		if err != nil {
+			h.reason = ReasonUnavailable
+			e.activity.add(name, h)
+			return err
+		}
+	}
+	e.activity.add(name, h)
+	if v.reason == ReasonTamper {
+		e.recordTamper(name, v.err)
+	}
+	return nil
+}
+
+func sourceText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func (e *Engine) recordTamper(name string, cause error) {
+	e.log.Error("a record was changed or damaged outside of Keywicket", "account", name, "err", cause)
+	e.record(context.Background(), Event{Kind: EventTamper, Account: name, Detail: cause.Error()})
+}
+
+// record tells the Recorder of an event that is no attempt.
+func (e *Engine) record(ctx context.Context, ev Event) {
+	ev.Time, ev.Actor = e.opt.Now(), actorOf(ctx)
+	if e.opt.Recorder == nil {
+		return
+	}
+	if err := e.opt.Recorder.Record(ev); err != nil {
+		e.log.Error("an event could not be recorded", "event", ev.Kind, "account", ev.Account, "err", err)
+	}
+}
+
+// readActivity returns the activity record of name; an empty one if there is
+// none. One that is damaged decides nothing, so it is reported and replaced.
+func (e *Engine) readActivity(ctx context.Context, name string) (*record.Activity, store.Revision, error) {
+	key := record.PrefixActivity + name
+	entry, err := e.store.Get(ctx, key)
+	switch err = storeError("read activity", err); KindOf(err) {
+	case 0:
+	case KindNotFound:
+		return &record.Activity{}, 0, nil
+	default:
+		return nil, 0, err
+	}
+	rec := &record.Activity{}
+	if err := e.open(record.KindActivity, key, entry.Value, rec); err != nil {
+		e.recordTamper(name, err)
+		return &record.Activity{}, entry.Revision, nil
+	}
+	return rec, entry.Revision, nil
+}
+
+// activityOf returns what is known to have happened at name.
+func (e *Engine) activityOf(ctx context.Context, name string) (*record.Activity, error) {
+	e.activity.flushing.Lock() // nothing moves from pending to the record meanwhile
+	defer e.activity.flushing.Unlock()
+	rec, _, err := e.readActivity(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range e.activity.pending(name) {
+		d.mergeInto(rec)
+	}
+	return rec, nil
+}
+
+// lastUse returns when the app password with this id was last used, or zero.
+func (e *Engine) lastUse(ctx context.Context, name, id string) (time.Time, error) {
+	var last time.Time
+	for _, d := range e.activity.pending(name) { // first: it may be written meanwhile
+		if u := d.usages[id]; u.last.at.After(last) {
+			last = u.last.at
+		}
+	}
+	rec, _, err := e.readActivity(ctx, name)
+	if err != nil {
+		return last, err
+	}
+	for _, u := range rec.Usages {
+		if t := fromMillis(u.GetLast().GetTime()); u.Id == id && t.After(last) {
+			last = t
+		}
+	}
+	return last, nil
+}

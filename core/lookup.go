@@ -1,0 +1,103 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/keywicket/keywicket/core/directory"
+	"github.com/keywicket/keywicket/core/internal/record"
+	"github.com/keywicket/keywicket/core/store"
+)
+
+// lookup returns the account called name, which is normalised: from the cache
+// where that is right, else from the directory and one record of the store.
+// The error is KindNotFound, KindDamaged or KindUnavailable.
+func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
+	cached, oldRecord, t := e.cache.get(name)
+	fresh := cached != nil && e.fresh(cached)
+	if fresh && !oldRecord && e.watches.store.Load() {
+		return cached, nil
+	}
+	var dir directory.Account
+	asked := e.opt.Now()
+	if fresh {
+		dir, asked = cached.dir, cached.asked
+	} else {
+		var err error
+		dir, err = e.ask(ctx, name)
+		if KindOf(err) == KindUnavailable && cached != nil && asked.Sub(cached.asked) < e.opt.Stale {
+			dir, asked, err = cached.dir, cached.asked, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	rec, rev, err := e.readAccount(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	a := newAccount(dir, rec, rev, asked)
+	e.cache.put(name, a, t)
+	return a, nil
+}
+
+// fresh says whether what the directory said of a still holds.
+func (e *Engine) fresh(a *account) bool {
+	return e.watches.directory.Load() || e.opt.Now().Sub(a.asked) < e.opt.MaxAge
+}
+
+// ask asks the directory for name. An answer for another account is none.
+func (e *Engine) ask(ctx context.Context, name string) (directory.Account, error) {
+	dir, err := e.directory.Lookup(ctx, name)
+	if err != nil {
+		return directory.Account{}, directoryError("look up account", err)
+	}
+	if got, err := NormalizeAccount(dir.Name); err != nil || got != name || dir.ID == "" {
+		return directory.Account{}, &Error{Op: "look up account", Kind: KindUnavailable, Err: errors.New("the directory answered for another account")}
+	}
+	return dir, nil
+}
+
+// readAccount returns the account's record, or an empty one with revision 0 if
+// there is none.
+func (e *Engine) readAccount(ctx context.Context, name string) (*record.Account, store.Revision, error) {
+	var rec record.Account
+	rev, err := e.read(ctx, record.KindAccount, record.PrefixAccount+name, &rec)
+	if KindOf(err) == KindNotFound {
+		return &rec, 0, nil
+	}
+	return &rec, rev, err
+}
+
+// readiness remembers for a moment whether the store answered, so that asking
+// often costs nothing.
+type readiness struct {
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
+
+// Ready says whether attempts can be decided now: whether the store answers
+// with a record that the keyring opens. The answer may be a second old.
+func (e *Engine) Ready(ctx context.Context) error {
+	e.ready.mu.Lock()
+	defer e.ready.mu.Unlock()
+	now := e.opt.Now()
+	if age := now.Sub(e.ready.at); age >= 0 && age < time.Second {
+		return e.ready.err
+	}
+	_, _, err := e.readMeta(ctx)
+	e.ready.at, e.ready.err = now, err
+	return err
+}
+
+// Jitter returns a number that is fixed for each account and keyed, so that
+// nobody outside can compute it.
+func (e *Engine) Jitter(account string) uint64 {
+	if name, err := NormalizeAccount(account); err == nil {
+		account = name
+	}
+	return e.keys.Jitter(account)
+}

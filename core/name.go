@@ -1,0 +1,112 @@
+package core
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/keywicket/keywicket/core/secret"
+)
+
+// maxAccountName is the longest normalised name of an account, in octets.
+const maxAccountName = 256
+
+// NormalizeAccount returns the form under which accounts are compared and
+// stored: PRECIS UsernameCaseMapped (RFC 8265, section 3.3).
+func NormalizeAccount(typed string) (string, error) {
+	if len(typed) > 4*maxAccountName {
+		return "", invalid("account name", "a name of %d octets; at most %d are allowed", len(typed), maxAccountName)
+	}
+	name, ok := normalizeASCII(typed)
+	if !ok {
+		var err error
+		if name, err = precis.UsernameCaseMapped.String(typed); err != nil {
+			return "", invalid("account name", "%q is not a possible account name: %w", shown(typed), err)
+		}
+	}
+	if name == "" || len(name) > maxAccountName {
+		return "", invalid("account name", "a name of %d octets; 1 to %d are allowed", len(name), maxAccountName)
+	}
+	return name, nil
+}
+
+// normalizeASCII does what the profile does to visible ASCII: it only folds
+// case. It says false for a name that needs the whole profile.
+func normalizeASCII(typed string) (string, bool) {
+	upper := false
+	for i := range len(typed) {
+		switch c := typed[i]; {
+		case c <= ' ' || c > '~':
+			return "", false
+		case 'A' <= c && c <= 'Z':
+			upper = true
+		}
+	}
+	if upper {
+		return strings.ToLower(typed), true
+	}
+	return typed, true
+}
+
+// shown is how a name that somebody typed stands in an error, the log and the
+// audit: a name that is shaped like an app password was typed into the wrong
+// field, and is not repeated.
+func shown(typed string) string {
+	if secret.Shaped(typed) {
+		return "[app password]"
+	}
+	const most = 256
+	if len(typed) > most {
+		return strings.ToValidUTF8(typed[:most], "\uFFFD") + "…"
+	}
+	return strings.ToValidUTF8(typed, "\uFFFD")
+}
+
+// Shown returns name as it may stand in a log: unchanged, unless it is shaped
+// like an app password, is too long or is not UTF-8.
+func Shown(name string) string { return shown(name) }
+
+// MaxName is the most characters that the name of an app password has.
+const MaxName = 64
+
+// cleanName returns the name of an app password as it is stored, or what is
+// wrong with it (rule A2).
+func cleanName(typed string) (string, error) {
+	name := strings.TrimSpace(norm.NFC.String(typed))
+	n := utf8.RuneCountInString(name)
+	if n == 0 || n > MaxName {
+		return "", invalid("name", "the name has %d characters; 1 to %d are allowed", n, MaxName)
+	}
+	if !utf8.ValidString(name) {
+		return "", invalid("name", "the name is not UTF-8")
+	}
+	for _, r := range name {
+		if !unicode.IsPrint(r) {
+			return "", invalid("name", "the name holds the character %U, which cannot be printed", r)
+		}
+	}
+	if isText(name) {
+		return "", invalid("name", "the name is shaped like an app password; give the device a name, the password is generated")
+	}
+	return name, nil
+}
+
+// isText says whether s is the text of an app password, right down to the
+// check letter: somebody put it into the wrong field.
+func isText(s string) bool {
+	text, err := secret.Parse([]byte(s))
+	text.Wipe()
+	return err == nil
+}
+
+// sameName says whether two names of app passwords would be taken for one.
+func sameName(a, b string) bool { return strings.EqualFold(a, b) }
+
+// invalid makes the error of a request that will never succeed.
+func invalid(op, format string, args ...any) error {
+	return &Error{Op: op, Kind: KindInvalid, Err: fmt.Errorf(format, args...)}
+}

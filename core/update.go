@@ -1,0 +1,194 @@
+package core
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keywicket/keywicket/core/directory"
+	"github.com/keywicket/keywicket/core/internal/record"
+	"github.com/keywicket/keywicket/core/store"
+)
+
+// updateTries is how often an update begins again because another node wrote
+// the record in between. Writers of this process take turns.
+const updateTries = 50
+
+var lockSeed = maphash.MakeSeed()
+
+func (e *Engine) lockOf(name string) *sync.Mutex {
+	return &e.locks[maphash.String(lockSeed, name)%uint64(len(e.locks))]
+}
+
+// errNoChange ends an update that found nothing to write.
+var errNoChange = errors.New("no change")
+
+// update changes the record of the account called name in one conditional
+// write. change gets the record as it is and may be called several times; its
+// error ends the update with nothing changed. When update returns nil the
+// change is durable, and no later sign-in sees the account as it was before.
+func (e *Engine) update(ctx context.Context, name string, change func(rec *record.Account) error) error {
+	lock := e.lockOf(name)
+	lock.Lock()
+	defer lock.Unlock()
+	for range updateTries {
+		rec, rev, err := e.readAccount(ctx, name)
+		if err != nil {
+			if KindOf(err) == KindDamaged {
+				e.recordTamper(name, err)
+			}
+			return err
+		}
+		if err := change(rec); err != nil {
+			return err
+		}
+		e.prune(rec)
+		rec.Generation++
+		op, err := e.put(record.KindAccount, record.PrefixAccount+name, rec, rev)
+		if err != nil {
+			return err
+		}
+		_, err = e.store.Apply(ctx, store.Batch{op})
+		e.cache.dropRecord(name, latest) // also after an error: its outcome may be unknown
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		return storeError("write account", err)
+	}
+	return &Error{Op: "write account", Kind: KindUnavailable, Err: errors.New("the account is being changed too often by others; try again")}
+}
+
+// rememberFor is how long a deleted app password is remembered (rule A14), and
+// maxRemembered how many of an account.
+const (
+	rememberFor   = 90 * 24 * time.Hour
+	maxRemembered = 100
+)
+
+// prune forgets what has been remembered for long enough.
+func (e *Engine) prune(rec *record.Account) {
+	now := e.clock.now()
+	old := toMillis(now.Add(-rememberFor))
+	for _, p := range rec.AppPasswords {
+		if p.Previous != nil && p.PreviousUntil < old {
+			p.Previous, p.PreviousUntil = nil, 0
+		}
+	}
+	kept := rec.Remembered[:0]
+	for _, r := range rec.Remembered {
+		if r.Deleted >= old {
+			kept = append(kept, r)
+		}
+	}
+	if n := len(kept) - maxRemembered; n > 0 {
+		kept = kept[n:] // the oldest stand first
+	}
+	rec.Remembered = kept
+}
+
+// An owned is what a change of app passwords needs: the account in the
+// directory and its record, which belongs to it.
+type owned struct {
+	name string
+	dir  directory.Account
+	rec  *record.Account
+}
+
+// twoStep says whether two-step verification is on.
+func (o owned) twoStep() bool {
+	if o.dir.TwoStep == directory.NotMine {
+		return o.rec.TwoStep.GetOn()
+	}
+	return o.dir.TwoStep == directory.On
+}
+
+// change is update for an account that the directory knows. A record of
+// somebody who had the name before is replaced by an empty one.
+func (e *Engine) change(ctx context.Context, typed string, change func(o owned) error) (name string, err error) {
+	name, err = NormalizeAccount(typed)
+	if err != nil {
+		return "", err
+	}
+	dir, err := e.known(ctx, name)
+	if err != nil {
+		return name, err
+	}
+	err = e.update(ctx, name, func(rec *record.Account) error {
+		if err := e.claim(rec, dir); err != nil {
+			return err
+		}
+		return change(owned{name: name, dir: dir, rec: rec})
+	})
+	return name, err
+}
+
+// known asks the directory for name, for an administrator's eyes.
+func (e *Engine) known(ctx context.Context, name string) (directory.Account, error) {
+	dir, err := e.ask(ctx, name)
+	if KindOf(err) == KindNotFound {
+		return dir, &Error{Op: "account", Kind: KindNotFound, Err: fmt.Errorf("there is no account %q", shown(name))}
+	}
+	return dir, err
+}
+
+// claim makes rec the record of the account that dir describes, if it is not.
+func (e *Engine) claim(rec *record.Account, dir directory.Account) error {
+	if belongs(rec, dir) && len(rec.Id) == 16 {
+		return nil
+	}
+	id, err := e.random(16)
+	if err != nil {
+		return err
+	}
+	generation := rec.Generation
+	rec.Reset()
+	rec.Generation, rec.Id, rec.DirectoryId, rec.Created = generation, id, dir.ID, toMillis(e.opt.Now())
+	return nil
+}
+
+// random returns n random octets.
+func (e *Engine) random(n int) ([]byte, error) {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(e.opt.Rand, b); err != nil {
+		return nil, &Error{Op: "random", Kind: KindInternal, Err: err}
+	}
+	return b, nil
+}
+
+// pick returns the index of the app password that which names, by its id or
+// its name.
+func (o owned) pick(which string) (int, error) {
+	if i := o.pickID(which); i >= 0 {
+		return i, nil
+	}
+	for i, p := range o.rec.AppPasswords {
+		if sameName(p.Name, which) {
+			return i, nil
+		}
+	}
+	return 0, &Error{Op: "app password", Kind: KindNotFound, Err: fmt.Errorf("%s has no app password %q", o.name, shown(which))}
+}
+
+// pickID returns the index of the app password with this id, or -1.
+func (o owned) pickID(id string) int {
+	return slices.IndexFunc(o.rec.AppPasswords, func(p *record.AppPassword) bool { return hex.EncodeToString(p.Id) == id })
+}
+
+// ownedBy reads the record of the account that dir describes. One of somebody
+// else who had the name before is not shown.
+func (e *Engine) ownedBy(ctx context.Context, name string, dir directory.Account) (owned, error) {
+	rec, _, err := e.readAccount(ctx, name)
+	if err != nil {
+		return owned{}, err
+	}
+	if !belongs(rec, dir) {
+		rec = &record.Account{}
+	}
+	return owned{name: name, dir: dir, rec: rec}, nil
+}

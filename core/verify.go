@@ -1,0 +1,293 @@
+package core
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/secret"
+)
+
+// How many failures are answered: for each service, and for each device of a
+// service. They only silence failures; a right app password always works.
+var (
+	serviceFailures = rate{burst: 200, perSecond: 200}
+	deviceFailures  = rate{burst: 30, perSecond: 5}
+)
+
+// A verdict is what Verify found out of an attempt, before it is recorded.
+type verdict struct {
+	reason  Reason // empty: granted
+	err     error  // cause, for the log; or nil
+	name    string // normalised; empty if the attempt named no possible account
+	account *account
+	match   *password // the app password that was used; nil if none or the main password
+	ref     Ref       // the same for the record, also of a deleted one
+}
+
+// Verify decides an attempt. A nil error is the only yes. Every other answer
+// is an *Error with a Reason, whose Kind says what the bridge may do: refuse
+// (KindDenied, KindInvalid, KindDamaged), or stay silent so that another
+// server is asked (KindLimited, KindUnavailable and whatever else).
+func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
+	v := e.decide(ctx, a)
+	if v.reason != "" && !e.mayAnswer(a, v.reason) {
+		v.reason = ReasonThrottled
+	}
+	if err := e.recordAttempt(a, v); err != nil {
+		return Grant{}, &Error{Op: "verify", Kind: KindUnavailable, Reason: ReasonUnavailable, Err: err}
+	}
+	if v.reason != "" {
+		return Grant{}, &Error{Op: "verify", Kind: v.reason.Kind(), Reason: v.reason, Err: v.err}
+	}
+	g := Grant{Account: v.account.dir.Name, Groups: v.account.dir.Groups, AppPassword: v.ref}
+	if v.match != nil {
+		g.Profile = v.match.profile
+		g.Session = e.sealSession(v.account, v.match)
+	}
+	return g, nil
+}
+
+// mayAnswer says whether this failure is one of those that are answered.
+func (e *Engine) mayAnswer(a Attempt, r Reason) bool {
+	if r == ReasonMistyped || r == ReasonUnavailable {
+		return true
+	}
+	ok := e.failures.allow(a.Service, serviceFailures)
+	if a.Device != "" {
+		ok = e.failures.allow(a.Service+"\x00"+a.Device, deviceFailures) && ok
+	}
+	return ok
+}
+
+// decide finds the verdict on a.
+func (e *Engine) decide(ctx context.Context, a Attempt) verdict {
+	policy := e.policy.Load()
+	name, err := NormalizeAccount(a.Account)
+	if err != nil {
+		return verdict{reason: ReasonMalformed, err: err}
+	}
+	v := verdict{name: name}
+	switch p := a.Proof.(type) {
+	case proof.Cleartext:
+		return e.decideCleartext(ctx, policy, a, v, p)
+	case proof.Trial:
+		return e.decideTrial(ctx, policy, a, v, p)
+	case proof.Unsupported:
+		if v, ok := e.withAccount(ctx, v); !ok {
+			return v
+		}
+		return v.refuse(ReasonMethodNotEnabled)
+	}
+	return v.refuse(ReasonMalformed)
+}
+
+func (v verdict) refuse(r Reason) verdict {
+	v.reason = r
+	return v
+}
+
+// withAccount looks the account up. It says false, with the reason, when the
+// attempt ends here whatever was presented.
+func (e *Engine) withAccount(ctx context.Context, v verdict) (verdict, bool) {
+	var err error
+	v.account, err = e.lookup(ctx, v.name)
+	switch KindOf(err) {
+	case 0:
+	case KindNotFound:
+		return v.refuse(ReasonUnknownAccount), false
+	case KindDamaged:
+		v.err = err
+		return v.refuse(ReasonTamper), false
+	default:
+		v.err = err
+		return v.refuse(ReasonUnavailable), false
+	}
+	if !v.account.dir.Enabled {
+		return v.refuse(ReasonAccountDisabled), false
+	}
+	return v, true
+}
+
+// decideCleartext checks a text that was typed: one tag of it, compared with
+// the account's, whether the account exists or not.
+func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a Attempt, v verdict, typed proof.Cleartext) verdict {
+	if len(typed) == 0 {
+		return v.refuse(ReasonMalformed)
+	}
+	text, shape := secret.Parse(typed)
+	defer text.Wipe()
+	if shape == secret.ErrCheck && policy.MainPassword == MainNever {
+		return v.refuse(ReasonMistyped)
+	}
+	v, ok := e.withAccount(ctx, v)
+	if v.account == nil { // a stranger costs the same
+		inner := innerHash([16]byte{}, &text)
+		e.keys.Tag(e.keys.Newest(), inner[:])
+		return v
+	}
+	var found taggedText
+	if shape == nil {
+		inner := innerHash(v.account.id, &text)
+		found = v.account.find(e.keys, inner[:])
+		clear(inner[:])
+	}
+	switch found.owner {
+	case ownerNone:
+		if !ok {
+			return v
+		}
+		return e.decideMain(ctx, policy, v, typed, shape)
+	case ownerDeleted:
+		v.ref = v.account.deleted[found.index]
+		if !ok {
+			return v
+		}
+		return v.refuse(ReasonDeleted)
+	}
+	v.match = &v.account.passwords[found.index]
+	v.ref = v.match.ref
+	switch {
+	case !ok:
+		return v
+	case found.owner == ownerPrevious && !e.clock.now().Before(v.match.previousUntil):
+		return v.refuse(ReasonDeleted)
+	}
+	return e.decideMatch(ctx, policy, a, v)
+}
+
+// decideMain answers for a text that is no app password of the account.
+func (e *Engine) decideMain(ctx context.Context, policy *Policy, v verdict, typed proof.Cleartext, shape error) verdict {
+	if policy.MainPassword == MainWithoutTwoStep && !v.account.twoStep {
+		right, err := e.isMainPassword(ctx, v.name, typed)
+		switch k := KindOf(err); {
+		case k == KindLimited:
+			return v.refuse(ReasonThrottled)
+		case k != 0:
+			v.err = err
+			return v.refuse(ReasonUnavailable)
+		case right:
+			return v // granted
+		}
+	} else if shape == secret.ErrShape && e.looksLikeMainPassword(ctx, v.name, typed) {
+		return v.refuse(ReasonMainPasswordRefused)
+	}
+	if shape == secret.ErrCheck {
+		return v.refuse(ReasonMistyped)
+	}
+	return v.refuse(ReasonWrong)
+}
+
+// decideMatch applies the rules to the app password that was presented.
+func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a Attempt, v verdict) verdict {
+	p := v.match
+	switch {
+	case policy.denies(v.account.dir.Groups) || policy.Profiles[p.profile].Deny:
+		return v.refuse(ReasonAppPasswordsDenied)
+	case policy.RequireTwoStep && !v.account.twoStep:
+		return v.refuse(ReasonTwoStepOff)
+	case !p.inScope(policy, a.Service):
+		return v.refuse(ReasonOutOfScope)
+	case !p.hasMethod(policy, a.Proof.Method()):
+		return v.refuse(ReasonMethodNotEnabled)
+	case p.suspended:
+		return v.refuse(ReasonSuspended)
+	}
+	now := e.clock.now()
+	if !p.expires.IsZero() && !now.Before(p.expires) {
+		return v.refuse(ReasonExpired)
+	}
+	if p.disused(policy, now, p.used) {
+		// The account's record knows the last use to a day only. Before this
+		// ends an app password, ask what knows better.
+		used, err := e.lastUse(ctx, v.name, p.ref.ID)
+		if err != nil {
+			v.err = err
+			return v.refuse(ReasonUnavailable)
+		}
+		if p.disused(policy, now, used) {
+			return v.refuse(ReasonUnusedExpired)
+		}
+	}
+	if p.pinDevice && (a.Device == "" || a.Device != p.pin) {
+		return e.pinFirst(ctx, a, v)
+	}
+	return v
+}
+
+// disused says whether p, last used at used, has gone unused for too long.
+func (p *password) disused(policy *Policy, now, used time.Time) bool {
+	if used.IsZero() {
+		first := policy.firstUseWithin(p.profile)
+		if first > 0 && !now.Before(p.created.Add(first)) {
+			return true
+		}
+		used = p.created
+	}
+	after := policy.unusedAfter(p.profile)
+	return after > 0 && !now.Before(used.Add(after))
+}
+
+// decideTrial tries a response to a challenge against the app passwords that
+// fit, and does the work of MaxLimit trials whatever it finds.
+func (e *Engine) decideTrial(ctx context.Context, policy *Policy, a Attempt, v verdict, trial proof.Trial) verdict {
+	v, ok := e.withAccount(ctx, v)
+	var fitting []*password
+	if v.account != nil {
+		for i := range v.account.passwords {
+			p := &v.account.passwords[i]
+			if p.material[trial.Method()] != nil && p.hasMethod(policy, trial.Method()) && p.inScope(policy, a.Service) {
+				fitting = append(fitting, p)
+			}
+		}
+	}
+	dummy := proof.Material(trial.Method(), "")
+	for i := range max(MaxLimit, len(fitting)) {
+		material := dummy
+		if i < len(fitting) {
+			if opened, err := e.openMaterial(v.account, fitting[i], trial.Method()); err == nil {
+				material = opened
+			}
+		}
+		if trial.Try(material) && i < len(fitting) && v.match == nil {
+			v.match, v.ref = fitting[i], fitting[i].ref
+		}
+	}
+	switch {
+	case !ok:
+		return v
+	case v.match != nil:
+		return e.decideMatch(ctx, policy, a, v)
+	case len(fitting) == 0:
+		return v.refuse(ReasonMethodNotEnabled)
+	}
+	return v.refuse(ReasonWrong)
+}
+
+// innerLabel sets inner hashes apart from other hashes of the same octets.
+const innerLabel = "keywicket text\x00"
+
+// innerHash is what the tag of a text is made from: a hash of the account's id
+// and the canonical text. Whoever has the tag key could test guesses with it,
+// so it is kept sealed.
+func innerHash(account [16]byte, text *secret.Text) [sha256.Size]byte {
+	var buf [len(innerLabel) + 16 + secret.Long]byte
+	b := append(buf[:0], innerLabel...)
+	b = append(b, account[:]...)
+	b = text.AppendTo(b)
+	sum := sha256.Sum256(b)
+	clear(buf[:])
+	return sum
+}
+
+// sealSession seals the account's id, the app password's and the time in Unix
+// milliseconds.
+func (e *Engine) sealSession(a *account, p *password) []byte {
+	content := make([]byte, 0, 32)
+	content = append(content, a.id[:]...)
+	content = append(content, p.id[:]...)
+	content = binary.BigEndian.AppendUint64(content, uint64(e.opt.Now().UnixMilli()))
+	return e.keys.Seal("session", "", content)
+}
