@@ -52,8 +52,11 @@ type Account struct {
 
 // A Directory knows accounts.
 //
-// Methods may be called from many goroutines and return soon after ctx ends.
-// Names come in PRECIS UsernameCaseMapped form.
+// Methods may be called from many goroutines and return soon after ctx ends,
+// then with the right answer or with an error that wraps ErrUnavailable or the
+// context's own. Names come in PRECIS UsernameCaseMapped form and mean
+// themselves: no character in them stands for another. What is returned is not
+// shared, and a password is neither changed nor kept: the caller wipes it.
 //
 // directorytest.Cases checks these sentences; change both together.
 type Directory interface {
@@ -71,7 +74,8 @@ type Directory interface {
 // accounts say On or Off, never NotMine.
 type CodeVerifier interface {
 	// VerifyCode returns nil when code is a security code of the account that
-	// was not used before, and ErrDenied when not.
+	// was not used before, ErrDenied when not, and ErrNotFound when there is no
+	// such account.
 	VerifyCode(ctx context.Context, name, code string) error
 }
 
@@ -100,12 +104,16 @@ type Recognizer interface {
 
 // An Editor is a Directory whose accounts can be changed through it.
 type Editor interface {
-	// Add makes an account, or says ErrConflict. The password may be nil: then
-	// every main password is denied until one is set.
+	// Add makes an enabled account, or says ErrConflict if there is one: then
+	// that one stays as it is. The password may be nil: then every main
+	// password is denied until one is set. A name, group or password that the
+	// directory does not take is ErrInvalid; it takes no empty one.
 	Add(ctx context.Context, name string, groups []string, password []byte) (Account, error)
 
 	// SetEnabled, SetPassword and Remove change one account, or say
-	// ErrNotFound. The change is durable when they return.
+	// ErrNotFound. The change is durable when they return. SetPassword says
+	// ErrInvalid as Add does, for nil too. Changes at the same time do not undo
+	// each other.
 	SetEnabled(ctx context.Context, name string, enabled bool) error
 	SetPassword(ctx context.Context, name string, password []byte) error
 	Remove(ctx context.Context, name string) error
