@@ -298,6 +298,37 @@ func TestC1InlineSecretNeedsPrivateFile(t *testing.T) {
 	}
 }
 
+func TestLoadTooLarge(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keywicket.toml")
+	text := smallest + "#" + strings.Repeat(" ", fileMax-len(smallest)-1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err != nil {
+		t.Errorf("the largest file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte(text+" "), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil {
+		t.Error("a file that is too large was read")
+	}
+}
+
+// TestPositionsBounded checks that a key of many parts takes little memory: its
+// paths together would be as long as the square of the file.
+func TestPositionsBounded(t *testing.T) {
+	for _, text := range []string{
+		strings.Repeat("a.", 5000) + "a = 1",
+		strings.Repeat("a = {", 5000) + strings.Repeat("}", 5000),
+		strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
+	} {
+		if n := len(findPositions([]byte(text))); n > keyDepth {
+			t.Errorf("%.10s…: %d positions, want at most %d", text, n, keyDepth)
+		}
+	}
+}
+
 func TestLoadAbsent(t *testing.T) {
 	for _, path := range []string{filepath.Join(t.TempDir(), "absent"), t.TempDir()} {
 		if f, err := Load(path); err == nil || f != nil {
