@@ -165,6 +165,27 @@ func TestDamagedPasswordIsNoAnswer(t *testing.T) {
 	}
 }
 
+// TestEmptyPasswordIsDenied also where somebody stored its hash.
+func TestEmptyPasswordIsDenied(t *testing.T) {
+	d := open(t, memstore.New(), Options{})
+	h := phc{cost: quick, salt: make([]byte, saltSize)}
+	var err error
+	if h.hash, err = d.derive(t.Context(), h.cost, h.salt, nil); err != nil {
+		t.Fatal(err)
+	}
+	if right, err := d.matches(t.Context(), h, nil); !right || err != nil {
+		t.Fatalf("the hash is not that of the empty password: %v", err)
+	}
+	if err := d.change(t.Context(), name, func(rec *record.Local) { rec.Password = h.String() }); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{d.VerifyPassword(t.Context(), name, nil), d.Recognize(t.Context(), name, []byte{})} {
+		if verdict(err) != directory.ErrDenied {
+			t.Error(err)
+		}
+	}
+}
+
 // faulty is a store that fails as it is told.
 type faulty struct {
 	store.Store
@@ -310,6 +331,10 @@ func TestHashingWaitsForASlot(t *testing.T) {
 			t.Errorf("waited %v", waited)
 		}
 
+		if err := d.SetPassword(t.Context(), "nobody", []byte("other")); verdict(err) != directory.ErrNotFound {
+			t.Errorf("the password of nobody: %v", err) // waits for ever if it is hashed first
+		}
+
 		done := make(chan error)
 		go func() { done <- d.VerifyPassword(t.Context(), name, []byte(password)) }()
 		synctest.Wait()
@@ -321,6 +346,17 @@ func TestHashingWaitsForASlot(t *testing.T) {
 			t.Errorf("%d slots are held", len(d.slots))
 		}
 	})
+}
+
+func TestNothingIsHashedAfterTheEnd(t *testing.T) {
+	d := New(memstore.New(), ring(t), Options{})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // a slot is free: select alone would take it every other time
+		if _, err := d.derive(ended, quick, make([]byte, saltSize), nil); verdict(err) != directory.ErrUnavailable {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestDefaults(t *testing.T) {
