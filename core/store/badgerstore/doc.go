@@ -1,0 +1,15 @@
+// Package badgerstore is the store of a single host: a Badger database in a
+// directory of its own.
+//
+// It owns the directory: its lock, its file modes, the stored form of a value
+// and the numbering of revisions. It depends on core/store, Badger and
+// x/sys/unix.
+//
+// Badger is not trusted with damage. It answers "not found" for a key in a
+// block that it cannot read, forgets all that follows a flipped octet in its
+// write-ahead log, removes tables that a cut manifest no longer names, and ends
+// the process over a damaged footer. So Open reads every file first, without
+// changing any, and refuses what is damaged (verify.go, wal.go); every value
+// carries a checksum of ours (frame.go); and the revision last acknowledged is
+// kept beside the database (ack.go).
+package badgerstore

@@ -1,0 +1,349 @@
+package badgerstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/keywicket/keywicket/core/store"
+	"github.com/keywicket/keywicket/core/store/internal/watch"
+)
+
+var _ store.Store = (*Store)(nil)
+
+// memTable is the size of Badger's memtables in octets. A transaction may have
+// 15 % of it, so that the largest batch of the contract (1 MiB in 128
+// operations, and what we add to each) fits with a fifth to spare; half of it
+// would not do.
+const memTable = 8 << 20
+
+// Options of Open. The zero value is a good one.
+type Options struct {
+	// Logger gets what Badger says and what an administrator should know.
+	// Nil discards it.
+	Logger *slog.Logger
+}
+
+// A Store is a Badger database. Use Open.
+type Store struct {
+	dir    string
+	log    *slog.Logger
+	db     *badger.DB
+	lock   *os.File
+	ack    *ackFile
+	hub    *watch.Hub
+	commit *committer
+
+	// readable is the revision of the last transaction that is on disk as a
+	// whole. Reads happen at it, so that they never wait for a write and never
+	// see a part of one.
+	readable atomic.Uint64
+
+	// inside is held for reading by each method while it uses db, and for
+	// writing to close db or to let Badger forget older versions.
+	inside sync.RWMutex
+	closed bool // guarded by inside
+
+	// damage is the first damage that a read met. A key that is not found is
+	// not surely absent from then on.
+	damage atomic.Pointer[error]
+}
+
+// Open opens the store in dir, or makes one where dir is absent or empty. The
+// parent of dir must exist. dir gets mode 0700 and its files 0600.
+//
+// The error wraps ErrUnavailable when another process has the store open or
+// the directory cannot be used, and ErrDamaged when anything that was
+// acknowledged is lost or altered; nothing in dir has been changed then.
+func Open(dir string, opts Options) (_ *Store, err error) {
+	log := opts.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	lock, err := prepareDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.Close())
+		}
+	}()
+	ack, err := openAck(dir, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ack.close())
+		}
+	}()
+	if err := verify(dir, ack.last); err != nil {
+		return nil, err
+	}
+	db, err := openDB(dir, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, log: log, db: db, lock: lock, ack: ack, hub: watch.New()}
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// start takes up numbering where it ended and starts the committer.
+func (s *Store) start() error {
+	last, err := s.lastRevision()
+	if err != nil {
+		return err
+	}
+	if last < s.ack.last {
+		return lostError(s.dir, last, s.ack.last)
+	}
+	s.readable.Store(uint64(last))
+	s.db.SetDiscardTs(uint64(last))
+	if err := restrictFiles(s.dir); err != nil {
+		return err
+	}
+	if s.commit, err = newCommitter(s, last); err != nil {
+		return err
+	}
+	return nil
+}
+
+// openDB turns Badger's errors and panics into ours. Whatever keeps Badger
+// from opening files that verify found right is no damage that we know of,
+// except where it panics.
+func openDB(dir string, log *slog.Logger) (db *badger.DB, err error) {
+	defer recovered(&err, "opening the store in "+dir)
+	db, err = badger.OpenManaged(badgerOptions(dir, log))
+	if err != nil {
+		return nil, fmt.Errorf("%w: Badger cannot open the store in %s (check free space and owner of its files): %w", store.ErrUnavailable, dir, err)
+	}
+	return db, nil
+}
+
+// badgerOptions keep Badger small: sealed values do not compress, so there is
+// neither compression nor the block cache that it needs; the kernel's page
+// cache serves instead. All values stay in the tables (the threshold is above
+// MaxValue), so the value log stays empty: one sync a transaction instead of
+// two files' worth, and none of its garbage collection, which has brought
+// deleted keys back.
+//
+// Block checksums are verified when a table is opened and not at each read:
+// there Badger turns a mismatch into "not found". Our checksum does that.
+func badgerOptions(dir string, log *slog.Logger) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithSyncWrites(true).
+		WithChecksumVerificationMode(options.OnTableRead).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithMemTableSize(memTable).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithValueThreshold(1 << 20).
+		WithValueLogFileSize(1 << 20).
+		WithNumVersionsToKeep(1).
+		WithDetectConflicts(false). // the committer is the only writer
+		WithMetricsEnabled(false).
+		WithLogger(badgerLog{log})
+}
+
+// Close ends all watches, waits for the write that is on its way, refuses
+// those that wait, and closes the database. Every method says ErrUnavailable
+// from then on. A second Close does nothing.
+func (s *Store) Close() (err error) {
+	s.commit.close()
+	s.hub.Close()
+	s.inside.Lock()
+	defer s.inside.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	defer recovered(&err, "closing the store in "+s.dir)
+	err = errors.Join(s.db.Close(), restrictFiles(s.dir), s.ack.close(), s.lock.Close())
+	if err != nil {
+		return fmt.Errorf("close the store in %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// enter begins the use of s.db; leave must follow when it returned nil.
+func (s *Store) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	s.inside.RLock()
+	if s.closed {
+		s.inside.RUnlock()
+		return errClosed()
+	}
+	return nil
+}
+
+func (s *Store) leave() { s.inside.RUnlock() }
+
+func errClosed() error { return fmt.Errorf("%w: the store is closed", store.ErrUnavailable) }
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, key string) (_ store.Entry, err error) {
+	if err := store.CheckKey(key); err != nil {
+		return store.Entry{}, err
+	}
+	if err := s.enter(ctx); err != nil {
+		return store.Entry{}, err
+	}
+	defer s.leave()
+	defer func() { s.note(err) }()
+	defer recovered(&err, fmt.Sprintf("reading %q", key))
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // tables are mapped files
+	txn := s.db.NewTransactionAt(s.readable.Load(), false)
+	defer txn.Discard()
+	e, ok, err := getIn(txn, key)
+	switch {
+	case err != nil:
+		return store.Entry{}, err
+	case ok:
+		return e, nil
+	}
+	if damage := s.damage.Load(); damage != nil {
+		return store.Entry{}, fmt.Errorf("nothing is at %q, which is not sure: %w", key, *damage)
+	}
+	return store.Entry{}, fmt.Errorf("%w: %q", store.ErrNotFound, key)
+}
+
+// getIn reads one entry in txn, which may have pending writes; ok is false
+// when there is none.
+func getIn(txn *badger.Txn, key string) (e store.Entry, ok bool, err error) {
+	item, err := txn.Get(dataKey(key))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return store.Entry{}, false, nil
+	}
+	if err != nil {
+		return store.Entry{}, false, fmt.Errorf("%w: Badger cannot read %q: %w", store.ErrDamaged, key, err)
+	}
+	e, err = entryOf(item)
+	return e, err == nil, err
+}
+
+func entryOf(item *badger.Item) (store.Entry, error) {
+	key, ok := bytes.CutPrefix(item.Key(), []byte{dataPrefix})
+	if !ok {
+		return store.Entry{}, fmt.Errorf("%w: a stored key %q is not ours", store.ErrDamaged, item.Key())
+	}
+	var e store.Entry
+	err := item.Value(func(framed []byte) (err error) {
+		e, err = parseFrame(string(key), framed)
+		return err
+	})
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
+		err = fmt.Errorf("%w: Badger cannot read %q: %w", store.ErrDamaged, key, err)
+	}
+	return e, err
+}
+
+// Scan implements store.Store.
+func (s *Store) Scan(ctx context.Context, prefix, after string, limit int) (_ []store.Entry, err error) {
+	if limit < 1 {
+		return nil, fmt.Errorf("%w: a scan of %d entries; at least 1 is allowed", store.ErrInvalid, limit)
+	}
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	defer func() { s.note(err) }()
+	defer recovered(&err, fmt.Sprintf("reading keys that begin with %q", prefix))
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if damage := s.damage.Load(); damage != nil {
+		return nil, fmt.Errorf("a scan would not be complete: %w", *damage)
+	}
+	txn := s.db.NewTransactionAt(s.readable.Load(), false)
+	defer txn.Discard()
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: dataKey(prefix)})
+	defer it.Close()
+	var entries []store.Entry
+	for it.Seek(dataKey(max(prefix, after))); it.Valid() && len(entries) < limit; it.Next() {
+		if len(entries)%64 == 63 && ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
+		}
+		e, err := entryOf(it.Item())
+		if err != nil {
+			return nil, err
+		}
+		if e.Key > after {
+			entries = append(entries, e)
+		}
+	}
+	return entries, nil
+}
+
+// Apply implements store.Store.
+func (s *Store) Apply(ctx context.Context, b store.Batch) (store.Revision, error) {
+	if err := b.Validate(); err != nil {
+		return 0, err
+	}
+	return s.commit.apply(ctx, b)
+}
+
+// Watch implements store.Store. No other process has the store open, so the
+// changes of this one are all.
+func (s *Store) Watch(ctx context.Context, prefix string) (<-chan store.Event, error) {
+	return s.hub.Watch(ctx, prefix)
+}
+
+// Verify reads and checks every table anew, as Open does. It finds what has
+// become damaged since; from then on Get no longer answers ErrNotFound.
+func (s *Store) Verify(ctx context.Context) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	err := s.verifyTables(ctx)
+	s.note(err)
+	return err
+}
+
+// note remembers the first damage.
+func (s *Store) note(err error) {
+	if errors.Is(err, store.ErrDamaged) && s.damage.CompareAndSwap(nil, &err) {
+		s.log.Error("the store is damaged: stop Keywicket and restore a backup", "dir", s.dir, "err", err)
+	}
+}
+
+// recovered turns a panic of Badger into ErrDamaged. It must be deferred.
+func recovered(err *error, doing string) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %s, Badger panicked: %v", store.ErrDamaged, doing, p)
+	}
+}
+
+// lastRevision is the revision of the last transaction in the database.
+func (s *Store) lastRevision() (store.Revision, error) {
+	txn := s.db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	item, err := txn.Get([]byte(lastKey))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: the last revision cannot be read: %w", store.ErrDamaged, err)
+	}
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return 0, fmt.Errorf("%w: the last revision cannot be read: %w", store.ErrDamaged, err)
+	}
+	_, last, err := parseLink(value)
+	return last, err
+}

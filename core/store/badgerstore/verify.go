@@ -1,0 +1,159 @@
+package badgerstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/fb"
+	"github.com/dgraph-io/badger/v4/table"
+
+	"github.com/keywicket/keywicket/core/store"
+)
+
+// verify reads what Badger is about to open and says, as ErrDamaged, what is
+// altered or lost. It changes nothing. acknowledged is the revision that must
+// be there at least.
+func verify(dir string, acknowledged store.Revision) (err error) {
+	defer recovered(&err, "checking the store in "+dir)
+	tables, err := readManifest(dir)
+	if err != nil {
+		return err
+	}
+	var last store.Revision
+	for id := range tables {
+		newest, err := verifyTable(table.NewFilename(id, dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: a table is missing; restore a backup: %w", store.ErrDamaged, err)
+		}
+		if err != nil {
+			return err
+		}
+		last = max(last, newest)
+	}
+	if last, err = verifyLogs(dir, last); err != nil {
+		return err
+	}
+	if last < acknowledged {
+		return lostError(dir, last, acknowledged)
+	}
+	return nil
+}
+
+// verifyTables is verify for an open store, whose tables come and go.
+func (s *Store) verifyTables(ctx context.Context) (err error) {
+	defer recovered(&err, "checking the store in "+s.dir)
+	for _, t := range s.db.Tables() {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+		_, err := verifyTable(table.NewFilename(t.ID, s.dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// readManifest lists the tables of the store in dir; none if it is new.
+func readManifest(dir string) (map[uint64]badger.TableManifest, error) {
+	path := filepath.Join(dir, badger.ManifestFilename)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // prepareDir knows that there is nothing else either
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s must be readable: %w", store.ErrUnavailable, path, err)
+	}
+	defer f.Close()
+	m, end, err := badger.ReplayManifestFile(f, 0, badgerOptions(dir, slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return nil, damagedFile(path, err.Error())
+	}
+	// Badger cuts off what follows the last whole change, and removes tables
+	// that no change names. That is right for a change whose writing was
+	// interrupted, and wrong for one whose length was altered: there some
+	// length still fits the checksum.
+	if _, err := f.Seek(end, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("%w: read %s: %w", store.ErrUnavailable, path, err)
+	}
+	rest, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("%w: read %s: %w", store.ErrUnavailable, path, err)
+	}
+	if len(rest) > 8 {
+		want, sum := binary.BigEndian.Uint32(rest[4:]), uint32(0)
+		for i := range rest[8:] {
+			sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), rest[8+i:9+i])
+			if sum == want {
+				return nil, damagedFile(path, "the length of a change is wrong")
+			}
+		}
+	}
+	return m.Tables, nil
+}
+
+func damagedFile(path, what string) error {
+	return fmt.Errorf("%w: %s: %s; restore a backup", store.ErrDamaged, path, what)
+}
+
+// verifyTable checks every octet of a table that carries meaning, and returns
+// the newest revision in it. The layout is that of Badger's table/builder.go:
+// blocks, index, length of the index, checksum of the index, length of that.
+func verifyTable(path string) (store.Revision, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	rest, sum, ok := cutLast(data)
+	if !ok {
+		return 0, damagedFile(path, "its end is damaged")
+	}
+	_, index, ok := cutLast(rest)
+	if !ok || !sumFits(sum, index) {
+		return 0, damagedFile(path, "its index is damaged")
+	}
+	root := fb.GetRootAsTableIndex(index, 0)
+	for i := range root.OffsetsLength() {
+		var at fb.BlockOffset
+		if !root.Offsets(&at, i) || uint64(at.Offset())+uint64(at.Len()) > uint64(len(data)) {
+			return 0, damagedFile(path, "its index is damaged")
+		}
+		block, sum, ok := cutLast(data[at.Offset() : at.Offset()+at.Len()])
+		if !ok || !sumFits(sum, block) {
+			return 0, damagedFile(path, fmt.Sprintf("block %d is damaged", i))
+		}
+	}
+	return store.Revision(root.MaxVersion()), nil
+}
+
+// cutLast takes from the end of b what stands before its own length.
+func cutLast(b []byte) (before, last []byte, ok bool) {
+	if len(b) < 4 {
+		return nil, nil, false
+	}
+	b, n := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
+	if uint64(n) > uint64(len(b)) {
+		return nil, nil, false
+	}
+	return b[:len(b)-int(n)], b[len(b)-int(n):], true
+}
+
+// sumFits reads Badger's pb.Checksum: field 1 the algorithm, always CRC-32C,
+// which is 0 and so is left out; field 2 the sum.
+func sumFits(encoded, data []byte) bool {
+	want := castagnoli(data)
+	if len(encoded) == 0 {
+		return want == 0
+	}
+	sum, n := binary.Uvarint(encoded[1:])
+	return encoded[0] == 2<<3 && n == len(encoded)-1 && sum == uint64(want)
+}
