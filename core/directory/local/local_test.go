@@ -192,6 +192,7 @@ type faulty struct {
 	err       error // of every method
 	conflicts int   // so many Applies are refused
 	applies   int
+	meanwhile func() // called once, before the next Apply
 }
 
 func (f *faulty) Get(ctx context.Context, key string) (store.Entry, error) {
@@ -210,6 +211,10 @@ func (f *faulty) Scan(ctx context.Context, prefix, after string, limit int) ([]s
 
 func (f *faulty) Apply(ctx context.Context, b store.Batch) (store.Revision, error) {
 	f.applies++
+	if do := f.meanwhile; do != nil {
+		f.meanwhile = nil
+		do()
+	}
 	if f.err != nil {
 		return 0, f.err
 	}
@@ -268,6 +273,38 @@ func TestConflictsAreTriedAgain(t *testing.T) {
 				t.Errorf("%d conflicts: %s: %d Applies, want %d", conflicts, what, f.applies, wantApplies)
 			}
 		}
+	}
+}
+
+// TestNobodyIsOverwritten: another process changes the account between our
+// reading and our writing.
+func TestNobodyIsOverwritten(t *testing.T) {
+	f := &faulty{Store: memstore.New()}
+	d := open(t, f, Options{})
+	other := New(f.Store, d.keys, Options{Cost: quick})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+
+	f.meanwhile = func() { must(other.SetEnabled(t.Context(), name, false)) }
+	must(d.SetPassword(t.Context(), name, []byte("other")))
+	must(d.Recognize(t.Context(), name, []byte("other")))
+	if a, err := d.Lookup(t.Context(), name); err != nil || a.Enabled {
+		t.Errorf("enabled again by a new password: %v", err)
+	}
+
+	f.meanwhile = func() { must(other.Remove(t.Context(), name)) }
+	if err := d.SetEnabled(t.Context(), name, true); verdict(err) != directory.ErrNotFound {
+		t.Errorf("enabled after it was removed: %v", err)
+	}
+	_, err := other.Add(t.Context(), name, nil, nil)
+	must(err)
+	f.meanwhile = func() { must(other.Remove(t.Context(), name)) }
+	if err := d.Remove(t.Context(), name); verdict(err) != directory.ErrNotFound {
+		t.Errorf("removed after it was removed: %v", err)
 	}
 }
 
