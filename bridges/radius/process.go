@@ -56,7 +56,7 @@ func (s *Server) process(r *request) {
 	ctx, cancel := context.WithDeadline(s.ctx, r.arrived.Add(r.table.config.attemptTimeout()))
 	defer cancel()
 	switch {
-	case ctx.Err() != nil:
+	case late(ctx):
 		s.give(r, dropLate)
 	case r.packet.code() == codeStatusServer:
 		s.status(ctx, r)
@@ -69,7 +69,7 @@ func (s *Server) process(r *request) {
 // that devices go to their next server (RFC 5997, section 2.1).
 func (s *Server) status(ctx context.Context, r *request) {
 	err := s.verifier.Ready(ctx)
-	if err != nil || ctx.Err() != nil {
+	if err != nil || late(ctx) {
 		s.counters.drop(dropNotReady)
 		s.trouble(r, "Status-Server not answered: attempts cannot be decided", errors.Join(err, ctx.Err()))
 		return
@@ -90,7 +90,7 @@ func (s *Server) decide(ctx context.Context, r *request) {
 	if err == nil && !decodable(attempt.Proof) {
 		err = errors.New("attempt without a password was granted")
 	}
-	if ctx.Err() != nil {
+	if late(ctx) {
 		s.give(r, dropLate)
 		s.trouble(r, "attempt not decided in time", err)
 		return
@@ -115,6 +115,12 @@ func (s *Server) decide(ctx context.Context, r *request) {
 		s.log.DebugContext(ctx, "attempt", "client", r.client.Name, "account", r.table.name(attempt.Account),
 			"source", r.source(), "granted", err == nil, "reason", core.ReasonOf(err))
 	}
+}
+
+// late reports whether ctx is over, also in the moment before its timer runs.
+func late(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 func (s *Server) accept(r *request, grant core.Grant) {

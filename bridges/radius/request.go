@@ -128,14 +128,16 @@ func macAddress(s []byte) (string, bool) {
 	var separator byte
 	n, group, size := 0, 0, 0
 	for _, c := range s {
-		c |= 0x20 // lower case; of the separators only "-", ":" and "." stay
+		if 'A' <= c && c <= 'F' {
+			c += 'a' - 'A'
+		}
 		nibble := strings.IndexByte(digits, c)
 		switch {
 		case nibble >= 0 && n < 12:
 			out[n+n/2] = c
 			n++
 			group++
-		case (c == '-' || c == ':' || c == '.') && (separator == 0 || separator == c) && (size == 0 || size == group):
+		case (c == '-' || c == ':' || c == '.') && group > 0 && (separator == 0 || separator == c) && (size == 0 || size == group):
 			separator, size, group = c, group, 0
 		default:
 			return "", false

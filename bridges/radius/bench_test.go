@@ -1,0 +1,102 @@
+package radius
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/keywicket/keywicket/core"
+)
+
+// A quietEngine grants everything and keeps nothing.
+type quietEngine struct{}
+
+func (quietEngine) Verify(_ context.Context, a core.Attempt) (core.Grant, error) {
+	return core.Grant{Account: a.Account}, nil
+}
+func (quietEngine) Ready(context.Context) error { return nil }
+func (quietEngine) Jitter(string) uint64        { return 0 }
+
+func benchServer(b *testing.B) (*Server, *path) {
+	b.Helper()
+	s, err := newServer(testConfig(), &fakeEngine{verify: grantAll}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s, &path{sock: &fakeSocket{}, from: testSource}
+}
+
+// BenchmarkAuthenticate is parse and Message-Authenticator of a good request.
+func BenchmarkAuthenticate(b *testing.B) {
+	s, at := benchServer(b)
+	c := s.table.Load().client(at.source())
+	request := papRequest(1, testName, testPassword)
+	var p packet
+	b.ReportAllocs()
+	for b.Loop() {
+		if p.parse(request) != dropNone {
+			b.Fatal("parse")
+		}
+		if _, why := c.authenticate(&p); why != dropNone {
+			b.Fatal(why)
+		}
+	}
+}
+
+// BenchmarkBadMessageAuthenticator is all that such a packet costs (R12).
+func BenchmarkBadMessageAuthenticator(b *testing.B) {
+	s, at := benchServer(b)
+	request := flipMA(papRequest(1, testName, testPassword))
+	var p packet
+	b.ReportAllocs()
+	for b.Loop() {
+		s.handle(request, at, &p)
+	}
+}
+
+// BenchmarkUnknownClient is all that a stranger's packet costs (R5).
+func BenchmarkUnknownClient(b *testing.B) {
+	s, at := benchServer(b)
+	at.from = netip.MustParseAddrPort("203.0.113.1:1")
+	request := papRequest(1, testName, testPassword)
+	var p packet
+	b.ReportAllocs()
+	for b.Loop() {
+		s.handle(request, at, &p)
+	}
+}
+
+// BenchmarkPAPLoopback is sign-ins over UDP, a few in flight; the half of the time is the
+// client's.
+func BenchmarkPAPLoopback(b *testing.B) {
+	s, err := Listen(testConfig(localClient()), quietEngine{}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() { _ = s.Serve(b.Context()) }()
+	defer s.Close()
+	var next atomic.Int64
+	b.SetParallelism(4)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		conn, err := net.Dial("udp", s.Addrs()[0].String())
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer conn.Close()
+		var buf [4096]byte
+		for pb.Next() {
+			_, _ = conn.Write(papRequest(int(next.Add(1)), testName, testPassword))
+			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if _, err := conn.Read(buf[:]); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

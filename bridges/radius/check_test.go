@@ -1,0 +1,117 @@
+package radius
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// R6 and the rest: every fault, with the client and the field it is about.
+func TestR6Check(t *testing.T) {
+	secret := func(n int) [][]byte { return [][]byte{[]byte(strings.Repeat("x", n))} }
+	for name, tt := range map[string]struct {
+		change  func(c *Config)
+		fault   string // "client/field: words", or none
+		warning string
+	}{
+		"good":             {func(*Config) {}, "", ""},
+		"no secret":        {func(c *Config) { c.Clients[0].Secrets = nil }, "vpn1/secret: no shared secret", ""},
+		"empty secret":     {func(c *Config) { c.Clients[0].Secrets = secret(0) }, "vpn1/secret: the shared secret is empty", ""},
+		"empty, weak":      {func(c *Config) { c.Clients[0].Secrets, c.Clients[0].AllowWeakSecret = secret(0), true }, "vpn1/secret: the shared secret is empty", ""},
+		"15 octets":        {func(c *Config) { c.Clients[0].Secrets = secret(15) }, "vpn1/secret: the shared secret has 15 octets", ""},
+		"15 octets, weak":  {func(c *Config) { c.Clients[0].Secrets, c.Clients[0].AllowWeakSecret = secret(15), true }, "", "vpn1/secret: the shared secret has 15 octets; whoever"},
+		"16 octets":        {func(c *Config) { c.Clients[0].Secrets = secret(16) }, "", "vpn1/secret: the shared secret has 16 octets; 24"},
+		"23 octets":        {func(c *Config) { c.Clients[0].Secrets = secret(23) }, "", "vpn1/secret: the shared secret has 23 octets; 24"},
+		"24 octets":        {func(c *Config) { c.Clients[0].Secrets = secret(24) }, "", ""},
+		"256 octets":       {func(c *Config) { c.Clients[0].Secrets = secret(256) }, "", ""},
+		"257 octets":       {func(c *Config) { c.Clients[0].Secrets = secret(257) }, "vpn1/secret: the shared secret has 257 octets; at most 256", ""},
+		"second too short": {func(c *Config) { c.Clients[0].Secrets = append(secret(32), secret(8)...) }, "vpn1/secret: the shared secret has 8 octets", ""},
+		"three secrets":    {func(c *Config) { c.Clients[0].Secrets = append(append(secret(32), secret(33)...), secret(34)...) }, "vpn1/secret: 3 shared secrets", ""},
+		"no address":       {func(c *Config) { c.Clients[0].Prefixes = nil }, "vpn1/address: no address", ""},
+		"all of IPv4":      {func(c *Config) { c.Clients[0].Prefixes = prefixes("0.0.0.0/0") }, "vpn1/address: 0.0.0.0/0 lets everybody ask", ""},
+		"all of IPv6":      {func(c *Config) { c.Clients[0].Prefixes = prefixes("::/0") }, "vpn1/address: ::/0 lets everybody ask", ""},
+		"all, mapped":      {func(c *Config) { c.Clients[0].Prefixes = prefixes("::ffff:0.0.0.0/96") }, "vpn1/address: ", ""},
+		"all, meant":       {func(c *Config) { c.Clients[0].Prefixes, c.Clients[0].AllowAny = prefixes("::/0"), true }, "", ""},
+		"zero prefix":      {func(c *Config) { c.Clients[0].Prefixes = []netip.Prefix{{}} }, "vpn1/address: ", ""},
+		"host bits":        {func(c *Config) { c.Clients[0].Prefixes = prefixes("192.0.2.10/24") }, "vpn1/address: 192.0.2.10/24 has bits behind its length; write 192.0.2.0/24 for the network or 192.0.2.10/32", ""},
+		"two of a prefix":  {func(c *Config) { c.Clients = append(c.Clients, second(c)) }, `wifi/address: 192.0.2.10/32 belongs to client "vpn1"`, ""},
+		"the same, mapped": {func(c *Config) {
+			c.Clients = append(c.Clients, second(c))
+			c.Clients[1].Prefixes = prefixes("::ffff:192.0.2.10/128")
+		}, `wifi/address: ::ffff:192.0.2.10/128 belongs to client "vpn1"`, ""},
+		"nested prefixes": {func(c *Config) {
+			c.Clients = append(c.Clients, second(c))
+			c.Clients[1].Prefixes = prefixes("192.0.2.0/24")
+		}, "", ""},
+		"two of a name": {func(c *Config) {
+			c.Clients = append(c.Clients, second(c))
+			c.Clients[1].Name, c.Clients[1].Prefixes = "vpn1", prefixes("192.0.2.0/24")
+		}, "vpn1/name: there are two", ""},
+		"no name":           {func(c *Config) { c.Clients[0].Name = "" }, "#1/name: a client needs a name", ""},
+		"name with a slash": {func(c *Config) { c.Clients[0].Name = "a/b" }, "a/b/name: a name has", ""},
+		"service":           {func(c *Config) { c.Clients[0].ServiceName = "a b" }, "vpn1/service: ", ""},
+		"requirement":       {func(c *Config) { c.Clients[0].RequireMessageAuthenticator = 9 }, "vpn1/require_message_authenticator: ", ""},
+		"never":             {func(c *Config) { never(&c.Clients[0]) }, "", "vpn1/require_message_authenticator: requests in the name"},
+		"auto":              {func(c *Config) { auto(&c.Clients[0]) }, "", "vpn1/require_message_authenticator: until"},
+		"proxy limit off":   {func(c *Config) { c.Clients[0].AllowUnsignedProxyState = true }, "", "vpn1/limit_proxy_state: off"},
+		"replay allowed":    {func(c *Config) { c.Clients[0].AllowReplayedAuthenticator = true }, "", "vpn1/allow_replayed_authenticator: "},
+		"no client":         {func(c *Config) { c.Clients = nil }, "", "/client: there is no client"},
+		"no listen":         {func(c *Config) { c.Listen = nil }, "/listen: no address", ""},
+		"listen on a name":  {func(c *Config) { c.Listen = []string{"localhost:1812"} }, "/listen: ", ""},
+		"listen, no port":   {func(c *Config) { c.Listen = []string{"127.0.0.1"} }, "/listen: ", ""},
+		"listen, bad port":  {func(c *Config) { c.Listen = []string{"127.0.0.1:99999"} }, "/listen: ", ""},
+		"listen twice":      {func(c *Config) { c.Listen = []string{"127.0.0.1:1812", "127.0.0.1:1812"} }, "/listen: ", ""},
+		"realm":             {func(c *Config) { c.Realm = "cut" }, "/realm: ", ""},
+		"delay negative":    {func(c *Config) { c.RejectDelay = -1 }, "/reject_delay: ", ""},
+		"delay too long":    {func(c *Config) { c.RejectDelay = time.Minute }, "/reject_delay: ", ""},
+		"timeout too long":  {func(c *Config) { c.AttemptTimeout = time.Hour }, "/attempt_timeout: ", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := testConfig()
+			tt.change(&config)
+			faults, warnings := config.Check()
+			checkOnly(t, "fault", faults, tt.fault)
+			checkOnly(t, "warning", warnings, tt.warning)
+			_, err := newServer(config, &fakeEngine{}, nil, slog.New(slog.DiscardHandler))
+			var fault Fault
+			if (err != nil) != (tt.fault != "") || err != nil && !errors.As(err, &fault) {
+				t.Errorf("newServer: %v", err)
+			}
+		})
+	}
+}
+
+func second(c *Config) Client {
+	other := c.Clients[0]
+	other.Name = "wifi"
+	return other
+}
+
+func checkOnly(t *testing.T, what string, got []Fault, want string) {
+	t.Helper()
+	if want == "" {
+		if len(got) != 0 {
+			t.Errorf("%ss %q, want none", what, got)
+		}
+		return
+	}
+	if len(got) != 1 || !strings.HasPrefix(got[0].Client+"/"+got[0].Field+": "+got[0].Text, want) {
+		t.Errorf("%ss %q, want only %q", what, got, want)
+	}
+}
+
+// All faults come at once, and none shows a secret.
+func TestCheckReportsAll(t *testing.T) {
+	config := testConfig(Client{}, Client{Name: "a", Secrets: [][]byte{[]byte("hunter2")}, Prefixes: prefixes("0.0.0.0/0")})
+	config.Listen, config.Realm = nil, "x"
+	_, err := newServer(config, &fakeEngine{}, nil, slog.New(slog.DiscardHandler))
+	if err == nil || strings.Count(err.Error(), "\n") != 6 {
+		t.Errorf("%v", err)
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Error("the secret is in the error")
+	}
+}

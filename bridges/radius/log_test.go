@@ -1,0 +1,195 @@
+package radius
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keywicket/keywicket/core"
+)
+
+// R5: a stranger gets silence, one line in 10 s, and no memory of ours.
+func TestR5UnknownClient(t *testing.T) {
+	inBubble(t, testConfig(), &fakeEngine{}, func(h *harness) {
+		h.path.from = netip.MustParseAddrPort("203.0.113.1:1")
+		for range 1000 {
+			h.ask(papRequest(1, testName, testPassword))
+		}
+		h.silent(2*time.Second, dropUnknownClient)
+		if n := strings.Count(h.log.String(), "no client"); n != 1 {
+			t.Errorf("%d lines, want 1", n)
+		}
+		h.later(8 * time.Second)
+		h.ask([]byte("not even a packet"))
+		if n := strings.Count(h.log.String(), "no client"); n != 2 || !strings.Contains(h.log.String(), `"held_back":999`) {
+			t.Errorf("%d lines, want 2: %s", n, h.log)
+		}
+		for n := range 100_000 { // forged sources
+			h.path.from = netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, byte(n >> 16), byte(n >> 8), byte(n)}), 1)
+			var scratch packet
+			h.s.handle(nil, &h.path, &scratch)
+		}
+		if n := len(h.s.strangers.until); n > logSources {
+			t.Errorf("%d sources are remembered, at most %d", n, logSources)
+		}
+		if n := strings.Count(h.log.String(), "no client"); n > 2+logSources {
+			t.Errorf("%d lines of a flood", n)
+		}
+		if len(h.engine.attempts()) != 0 || len(h.s.table.Load().peers) != 1 {
+			t.Error("strangers left something behind")
+		}
+		h.path.from = testSource // and hide nothing of what clients do
+		h.ask(unsignedRequest(2, testName, testPassword))
+		if !strings.Contains(h.log.String(), "Message-Authenticator on at the client") {
+			t.Error("the line about a client is missing")
+		}
+	})
+}
+
+// Section 10: one line in 10 s for each source, whatever is wrong.
+func TestOneLinePerSource(t *testing.T) {
+	inBubble(t, testConfig(), &fakeEngine{}, func(h *harness) {
+		for range 100 {
+			h.ask(unsignedRequest(1, testName, testPassword))
+			h.ask(flipMA(papRequest(1, testName, testPassword)))
+			h.ask([]byte("short"))
+		}
+		if n := strings.Count(h.log.String(), `"level":"WARN"`); n != 1 {
+			t.Errorf("%d lines, want 1", n)
+		}
+	})
+}
+
+// R27: one JSON record an event, names escaped, secrets nowhere at any level.
+func TestR27Log(t *testing.T) {
+	hostile := "al\x1b[31main\n{\"level\":\"ERROR\"}\u202e\xff\x00" + strings.Repeat("x", 100)
+	config := testConfig()
+	config.Redact = func(name string) string {
+		if name == testPassword {
+			return "[app password]"
+		}
+		return name
+	}
+	inBubble(t, config, &fakeEngine{}, func(h *harness) {
+		h.ask(papRequest(1, hostile, "wrong password"))
+		h.ask(papRequest(2, testPassword, testPassword))
+		h.ask(flipMA(papRequest(3, hostile, testPassword)))
+		h.engine.verify = grantAll
+		h.ask(papRequest(4, hostile, ""))
+		h.later(2 * time.Second)
+		text := h.log.String()
+		for _, secret := range []string{testPassword, testSecret, "wrong password", "\x1b", "\u202e", "\xff", fmt.Sprintf("%x", testSecret)} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q is in the log: %s", secret, text)
+			}
+		}
+		if !strings.Contains(text, `"account":"[app password]"`) {
+			t.Errorf("no redacted name: %s", text)
+		}
+		for line := range strings.Lines(text) {
+			var record map[string]any
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
+				t.Errorf("%v: %s", err, line)
+			}
+			if account, ok := record["account"].(string); ok && strings.ContainsAny(account, "\x00\n\x1b\u202e\ufffd") {
+				t.Errorf("account %q is not escaped", account)
+			}
+		}
+	})
+}
+
+// R27: without Redact no name is written at all.
+func TestR27NoRedact(t *testing.T) {
+	config := testConfig()
+	config.Redact = nil
+	inBubble(t, config, &fakeEngine{}, func(h *harness) {
+		h.ask(papRequest(1, testName, testPassword))
+		if strings.Contains(h.log.String(), "alain") || !strings.Contains(h.log.String(), "[hidden]") {
+			t.Errorf("log: %s", h.log)
+		}
+	})
+}
+
+// The counters have every name they can have, from the start.
+func TestCounters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, testConfig(), &fakeEngine{}, nil)
+		defer func() { _ = h.s.Close() }()
+		h.ask(papRequest(1, testName, testPassword))
+		h.ask(papRequest(2, testName, "wrong"))
+		h.ask(statusRequest(3))
+		h.later(2 * time.Second)
+		got := h.s.Counters()
+		for code, want := range map[string]uint64{"access-request": 2, "status-server": 1, "access-accept": 2, "access-reject": 1, "access-challenge": 0, "other": 0} {
+			if n, ok := got.Packets[code]; !ok || n != want {
+				t.Errorf("packets of %s: %d, want %d", code, n, want)
+			}
+		}
+		if len(got.Packets) != len(PacketCodes()) || len(got.Dropped) != len(DropReasons()) {
+			t.Errorf("%v, %v", got, DropReasons())
+		}
+		for _, why := range DropReasons() {
+			if n, ok := got.Dropped[why]; !ok || why == "" || n != 0 {
+				t.Errorf("dropped for %q: %d, %v", why, n, ok)
+			}
+		}
+	})
+}
+
+// FuzzRequest sends anything at all, signed or not, to an engine that grants
+// nothing: nothing may come out as an Access-Accept, and every reply is signed.
+func FuzzRequest(f *testing.F) {
+	f.Add(papRequest(1, testName, "wrong"), true)
+	f.Add(unsignedRequest(2, testName, "wrong", attr(33, "state")), false)
+	f.Add(rawPacket(1, 3, testAuthenticator(3), emptyMA, attr(1, "x"), attr(79, "\x02\x01\x00\x06\x01x")), true)
+	f.Add(rawPacket(1, 4, testAuthenticator(4), emptyMA, attr(1, "x"), attr(3, "12345678901234567"), vsa(311, 25, strings.Repeat("x", 50))), true)
+	f.Add(rawPacket(12, 5, testAuthenticator(5), emptyMA), true)
+	f.Add(rawPacket(1, 6, testAuthenticator(6), emptyMA, attr(1, "\xff"), attr(31, "\xff\x00"), attr(6, "\x00\x00\x00\x11")), true)
+	f.Add(hexFile(f, "rfc2865-7.1-request.hex"), false)
+	f.Fuzz(func(t *testing.T, raw []byte, sign bool) {
+		engine := &fakeEngine{}
+		engine.verify = func(_ context.Context, a core.Attempt) (core.Grant, error) {
+			if len(a.Device) > maxDevice || len(a.Account) > maxValue {
+				t.Errorf("attempt %+v", a)
+			}
+			return core.Grant{}, denied(core.ReasonWrong)
+		}
+		c := testClient()
+		never(&c)
+		config := testConfig(c)
+		config.RejectDelay = 1
+		s, err := newServer(config, engine, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sock := &fakeSocket{}
+		at := path{sock: sock, from: testSource}
+		var scratch packet
+		if sign && scratch.parse(raw) == dropNone && scratch.signatures == 1 && raw[scratch.signature+1] == 18 {
+			raw = signRequest(scratch.raw, testSecret)
+		}
+		s.handle(raw, &at, &scratch)
+		s.running.Wait()
+		for d, _ := s.delays.next(time.Now().Add(time.Hour)); d != nil; d, _ = s.delays.next(time.Now().Add(time.Hour)) {
+			s.sendDelayed(d)
+		}
+		for _, one := range sock.sent {
+			checkReply(t, one.reply, raw, testSecret)
+			if one.reply[0] == codeAccessAccept && raw[0] != codeStatusServer {
+				t.Fatalf("Access-Accept for %x", raw)
+			}
+			if len(one.reply) > len(raw) {
+				t.Errorf("%d octets for %d", len(one.reply), len(raw))
+			}
+		}
+		if s.counters.dropped[dropPanic].Load() != 0 {
+			t.Fatal("a panic was caught")
+		}
+	})
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package radius
+
+// underRace is true where sync.Pool throws away at random.
+const underRace = true
