@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 
 	"github.com/keywicket/keywicket/core/store"
@@ -64,6 +66,9 @@ func checkContent(dir string) error {
 	if err != nil {
 		return err
 	}
+	if slices.Contains(names, badger.ManifestFilename) {
+		return nil
+	}
 	parts := 0
 	for _, name := range names {
 		switch filepath.Ext(name) {
@@ -72,8 +77,8 @@ func checkContent(dir string) error {
 			continue
 		}
 		switch name {
-		case "MANIFEST":
-			return nil
+		case badger.KeyRegistryFileName, discardName:
+			parts++
 		case lockName, ackName, "LOCK", "MANIFEST-REWRITE", "lost+found":
 		default:
 			return fmt.Errorf("%w: %s holds %q and is no store; choose an empty directory", store.ErrUnavailable, dir, name)
@@ -95,6 +100,27 @@ func readNames(dir string) ([]string, error) {
 		names[i] = e.Name()
 	}
 	return names, nil
+}
+
+const discardName = "DISCARD" // what Badger would collect from its value log
+
+// removeEmpty removes what Badger wants to find whole although nothing of ours
+// is ever in it: the value log, what could be collected from it, and the
+// registry of encryption keys. Badger makes them anew. So a flipped octet in
+// them stops nobody.
+func removeEmpty(dir string) error {
+	names, err := readNames(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if filepath.Ext(name) == ".vlog" || name == discardName || name == badger.KeyRegistryFileName {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+			}
+		}
+	}
+	return nil
 }
 
 // restrictFiles takes from group and others what the umask left them. Files

@@ -91,6 +91,9 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	if err := verify(dir, ack.last); err != nil {
 		return nil, err
 	}
+	if err := removeEmpty(dir); err != nil {
+		return nil, err
+	}
 	db, err := openDB(dir, log)
 	if err != nil {
 		return nil, err

@@ -185,8 +185,11 @@ func checkWatchBatch(ctx context.Context, s store.Store) error {
 	var got []store.Event
 	for range 4 {
 		e, err := nextEvent(ctx, c)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case e.Entry.Revision != r:
+			return fmt.Errorf("Watch: got %+v after %d of 4 changes of revision %d", e, len(got), r)
 		}
 		got = append(got, e)
 	}

@@ -1,0 +1,229 @@
+package badgerstore_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/keywicket/keywicket/core/store"
+	"github.com/keywicket/keywicket/core/store/badgerstore"
+)
+
+// A snapshot is a directory's files and what a store over them must hold.
+type snapshot struct {
+	files map[string][]byte
+	want  []store.Entry
+}
+
+// takeSnapshot copies dir as it is now, as if its process had been killed, and
+// reads what is in s.
+func takeSnapshot(t *testing.T, dir string, s *badgerstore.Store) snapshot {
+	t.Helper()
+	want, err := s.Scan(t.Context(), "", "", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snapshot{readFiles(t, dir), want}
+}
+
+func readFiles(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	files := make(map[string][]byte)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+// laidOut writes the files into a new directory, with one octet flipped. The
+// empty end of a log is left out, as truncation is nothing to Badger.
+func laidOut(t *testing.T, files map[string][]byte, flip string, at int) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range files {
+		data = bytes.Clone(data)
+		if name == flip {
+			data[at] ^= 1 << (at % 8)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// checkFlipped demands of a store with a flipped octet that it is damaged, or
+// that everything is there as it was. Nothing else is allowed: above all not
+// that something is gone.
+func checkFlipped(t *testing.T, dir string, want []store.Entry) (refused bool) {
+	t.Helper()
+	before := readFiles(t, dir)
+	s, err := badgerstore.Open(dir, badgerstore.Options{})
+	if err != nil {
+		if !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("Open: %v", err)
+		}
+		for name, data := range readFiles(t, dir) {
+			if old, there := before[name]; there && !bytes.Equal(old, data) {
+				t.Errorf("Open refuses the store, and yet has changed %s", name)
+			}
+		}
+		return true
+	}
+	defer s.Close()
+	for _, e := range want {
+		got, err := s.Get(t.Context(), e.Key)
+		if errors.Is(err, store.ErrDamaged) {
+			continue
+		}
+		if err != nil || !bytes.Equal(got.Value, e.Value) || got.Revision != e.Revision {
+			t.Errorf("Get %q: %q at %d, error %v; want %q at %d", e.Key, got.Value, got.Revision, err, e.Value, e.Revision)
+			return false
+		}
+	}
+	if got, err := s.Scan(t.Context(), "", "", 1<<20); err == nil && len(got) != len(want) {
+		t.Errorf("Scan finds %d of %d entries", len(got), len(want))
+	}
+	return false
+}
+
+// storesToDamage are a store that was closed (all in tables), and one that was
+// killed (all in the log, beside an older table).
+func storesToDamage(t *testing.T) map[string]snapshot {
+	dir := newDir(t)
+	s := open(t, dir)
+	for i := range 60 {
+		b := store.Batch{put(fmt.Sprintf("account/%03d", i), fmt.Sprint("first ", i)), put(fmt.Sprintf("other/%03d", i%7), strings.Repeat("x", 100))}
+		if _, err := s.Apply(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := takeSnapshot(t, dir, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	closed.files = readFiles(t, dir)
+	s = open(t, dir)
+	for i := range 40 {
+		b := store.Batch{put(fmt.Sprintf("account/%03d", i), fmt.Sprint("second ", i)), del(fmt.Sprintf("account/%03d", 59-i/4))}
+		if _, err := s.Apply(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return map[string]snapshot{"closed": closed, "killed": takeSnapshot(t, dir, s)}
+}
+
+func put(key, value string) store.Op {
+	return store.Op{Action: store.Put, Key: key, Value: []byte(value)}
+}
+
+func del(key string) store.Op { return store.Op{Action: store.Delete, Key: key} }
+
+// A flipped octet, in whichever file and wherever, is found or does no harm.
+// That this test ends at all shows that Badger does not end the process.
+func TestFlippedOctet(t *testing.T) {
+	for name, snap := range storesToDamage(t) {
+		t.Run(name, func(t *testing.T) {
+			if len(snap.want) < 40 {
+				t.Fatalf("%d entries", len(snap.want))
+			}
+			random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same places each time
+			for file, data := range snap.files {
+				used := len(bytes.TrimRight(data, "\x00"))
+				if used == 0 || file == "LOCK" {
+					continue
+				}
+				refused, tries := 0, 24
+				for range tries {
+					at := random.IntN(used)
+					dir := laidOut(t, snap.files, file, at)
+					if checkFlipped(t, dir, snap.want) {
+						refused++
+					}
+					if t.Failed() {
+						t.Fatalf("octet %d of %s (%d used) was flipped", at, file, used)
+					}
+				}
+				important := strings.HasSuffix(file, ".sst") || strings.HasSuffix(file, ".mem") || file == "MANIFEST"
+				if important && refused < tries/2 {
+					t.Errorf("%s: Open refused only %d of %d", file, refused, tries)
+				}
+			}
+		})
+	}
+}
+
+// Each file of the store that goes missing or short is found, or does no harm.
+func TestLostFile(t *testing.T) {
+	for name, snap := range storesToDamage(t) {
+		for file, data := range snap.files {
+			t.Run(name+"/"+file, func(t *testing.T) {
+				dir := laidOut(t, snap.files, "", 0)
+				if err := os.Remove(filepath.Join(dir, file)); err != nil {
+					t.Fatal(err)
+				}
+				checkFlipped(t, dir, snap.want)
+				used := len(bytes.TrimRight(data, "\x00"))
+				for _, cut := range []int{0, used / 2, max(used-1, 0)} {
+					dir := laidOut(t, snap.files, "", 0)
+					if err := os.Truncate(filepath.Join(dir, file), int64(cut)); err != nil {
+						t.Fatal(err)
+					}
+					checkFlipped(t, dir, snap.want)
+					if t.Failed() {
+						t.Fatalf("%s was cut to %d of %d octets", file, cut, used)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A value that is altered under an open store is damaged, and what is not
+// found afterwards is not surely absent.
+func TestDamageWhileOpen(t *testing.T) {
+	snap := storesToDamage(t)["closed"]
+	dir := laidOut(t, snap.files, "", 0)
+	s := open(t, dir)
+	if _, err := s.Get(t.Context(), "nothing"); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(tables) != 1 {
+		t.Fatal(tables, err)
+	}
+	f, err := os.OpenFile(tables[0], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	at := bytes.Index(snap.files[filepath.Base(tables[0])], []byte("first 17"))
+	if _, err := f.WriteAt([]byte("F"), int64(at)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(t.Context()); !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("Verify: %v", err)
+	}
+	for key, want := range map[string]error{"account/017": store.ErrDamaged, "nothing": store.ErrDamaged, "account/018": nil} {
+		if _, err := s.Get(t.Context(), key); !errors.Is(err, want) {
+			t.Errorf("Get %q: %v, want %v", key, err, want)
+		}
+	}
+	if _, err := s.Scan(t.Context(), "", "", 1000); !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("Scan: %v", err)
+	}
+	if _, err := s.Apply(t.Context(), store.Batch{put("account/017", "repaired")}); err != nil {
+		t.Errorf("a broken record cannot be overwritten: %v", err)
+	}
+}
