@@ -81,6 +81,9 @@ func (e *Engine) AddAccount(ctx context.Context, account string, groups []string
 	if err != nil {
 		return Account{}, err
 	}
+	if err := e.recordable(); err != nil {
+		return Account{}, err
+	}
 	if isText(name) {
 		return Account{}, invalid("add account", "the name is shaped like an app password; choose another")
 	}
@@ -150,13 +153,21 @@ func (e *Engine) DeleteAccount(ctx context.Context, account string) error {
 		if err != nil {
 			return err
 		}
-		if err := d.Remove(ctx, name); err != nil {
+		if err := e.forgetActivity(ctx, name); err != nil {
 			return err
 		}
-		e.activity.forget(name)
-		_, err = e.store.Apply(ctx, store.Batch{{Action: store.Delete, Key: record.PrefixActivity + name}})
-		return err
+		return d.Remove(ctx, name) // last: while the account is there all of this can be repeated
 	})
+}
+
+// forgetActivity removes what happened at name, so that whoever has the name
+// next does not see it.
+func (e *Engine) forgetActivity(ctx context.Context, name string) error {
+	e.activity.flushing.Lock() // or what is being written now would come after
+	defer e.activity.flushing.Unlock()
+	e.activity.forget(name)
+	_, err := e.store.Apply(ctx, store.Batch{{Action: store.Delete, Key: record.PrefixActivity + name}})
+	return storeError("forget history", err)
 }
 
 func (a *activity) forget(name string) {
@@ -175,6 +186,9 @@ func (e *Engine) edit(ctx context.Context, account string, kind EventKind, chang
 	}
 	name, err := NormalizeAccount(account)
 	if err != nil {
+		return err
+	}
+	if err := e.recordable(); err != nil {
 		return err
 	}
 	if _, err := e.known(ctx, name); err != nil {
@@ -199,6 +213,12 @@ func (e *Engine) Attempts(ctx context.Context, account string) ([]AttemptEntry, 
 	name, err := NormalizeAccount(account)
 	if err != nil {
 		return nil, err
+	}
+	if dir, err := e.ask(ctx, name); err == nil {
+		rec, rev, err := e.readAccount(ctx, name)
+		if err == nil && rev != 0 && !rec.Removed && !belongs(rec, dir) {
+			return nil, nil // what is kept is of somebody who had the name before
+		}
 	}
 	happened, err := e.activityOf(ctx, name)
 	if err != nil {

@@ -89,7 +89,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 		mainSlots: make(chan struct{}, mainChecks),
 	}
 	e.activity = newActivity()
-	e.policy.Store(opt.Policy)
+	e.policy.Store(opt.Policy.clone())
 	e.clock.wall = opt.Now
 	if err := e.openMeta(ctx); err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (e *Engine) SetPolicy(p Policy) error {
 	if err := p.Validate(); err != nil {
 		return err
 	}
-	e.policy.Store(&p)
+	e.policy.Store(p.clone())
 	return nil
 }
 
@@ -178,7 +178,11 @@ func (e *Engine) openMeta(ctx context.Context) error {
 		return invalid("open", "the store is not empty, and its first record is missing: it belongs to another program or is damaged; restore it from a backup")
 	}
 	now := toMillis(e.opt.Now())
-	return e.writeMeta(ctx, &record.Meta{Format: record.Format, Created: now, LastSeen: now}, 0)
+	err = e.writeMeta(ctx, &record.Meta{Format: record.Format, Created: now, LastSeen: now}, 0)
+	if KindOf(err) == KindConflict { // another node was first: its record is there to be read
+		return e.openMeta(ctx)
+	}
+	return err
 }
 
 func (e *Engine) readMeta(ctx context.Context) (*record.Meta, store.Revision, error) {
@@ -263,7 +267,7 @@ func directoryError(op string, err error) error {
 		kind = KindConflict
 	case errors.Is(err, directory.ErrInvalid):
 		kind = KindInvalid
-	case errors.Is(err, store.ErrDamaged), errors.Is(err, keyring.ErrTampered), errors.Is(err, keyring.ErrUnknownKey):
+	case errors.Is(err, store.ErrDamaged), errors.Is(err, keyring.ErrTampered), errors.Is(err, keyring.ErrUnknownKey), errors.Is(err, keyring.ErrVersion):
 		kind = KindDamaged
 	}
 	return &Error{Op: op, Kind: kind, Err: err}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/keywicket/keywicket/core/proof"
@@ -74,6 +75,24 @@ func (e Event) Result() string {
 // could not be recorded is not granted.
 type Recorder interface {
 	Record(e Event) error
+}
+
+// A Readier is a Recorder that can tell beforehand whether it can keep what it
+// is told. While it cannot, administration is refused as unavailable.
+type Readier interface {
+	Ready() error
+}
+
+// recordable says, as KindUnavailable, that events cannot be kept now.
+func (e *Engine) recordable() error {
+	r, ok := e.opt.Recorder.(Readier)
+	if !ok {
+		return nil
+	}
+	if err := r.Ready(); err != nil {
+		return &Error{Op: "audit", Kind: KindUnavailable, Err: fmt.Errorf("nothing is changed while the audit cannot be written: %w", err)}
+	}
+	return nil
 }
 
 type actorKey struct{}

@@ -56,3 +56,17 @@ func totpURI(issuer, account string, secret []byte) string {
 	u := url.URL{Scheme: "otpauth", Host: "totp", Path: "/" + issuer + ":" + account, RawQuery: v.Encode()}
 	return u.String()
 }
+
+// CodeFor returns the security code that an authenticator app which scanned uri
+// shows at now. It is for tests and demonstrations.
+func CodeFor(uri string, now time.Time) (string, error) {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "otpauth" {
+		return "", invalid("security code", "this is no otpauth URI")
+	}
+	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(u.Query().Get("secret"))
+	if err != nil || len(secret) == 0 {
+		return "", invalid("security code", "the otpauth URI has no secret")
+	}
+	return totpCode(secret, now.Unix()/int64(totpPeriod/time.Second)), nil
+}

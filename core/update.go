@@ -76,6 +76,9 @@ func (e *Engine) prune(rec *record.Account) {
 	now := e.clock.now()
 	old := toMillis(now.Add(-rememberFor))
 	for _, p := range rec.AppPasswords {
+		if p.PreviousUntil <= toMillis(now) {
+			p.PreviousMaterial = nil
+		}
 		if p.Previous != nil && p.PreviousUntil < old {
 			p.Previous, p.PreviousUntil = nil, 0
 		}
@@ -115,11 +118,19 @@ func (e *Engine) change(ctx context.Context, typed string, change func(o owned) 
 	if err != nil {
 		return "", err
 	}
+	if err := e.recordable(); err != nil {
+		return name, err
+	}
 	dir, err := e.known(ctx, name)
 	if err != nil {
 		return name, err
 	}
 	err = e.update(ctx, name, func(rec *record.Account) error {
+		if rec.Generation > 0 && !belongs(rec, dir) { // somebody had the name before
+			if err := e.forgetActivity(ctx, name); err != nil {
+				return err
+			}
+		}
 		if err := e.claim(rec, dir); err != nil {
 			return err
 		}
@@ -167,8 +178,9 @@ func (o owned) pick(which string) (int, error) {
 	if i := o.pickID(which); i >= 0 {
 		return i, nil
 	}
+	name := composed(which)
 	for i, p := range o.rec.AppPasswords {
-		if sameName(p.Name, which) {
+		if sameName(p.Name, name) {
 			return i, nil
 		}
 	}

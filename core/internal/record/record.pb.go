@@ -339,26 +339,27 @@ func (x *Tag) GetInner() []byte {
 }
 
 type AppPassword struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 8 random octets
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Profile       string                 `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
-	Letters       uint32                 `protobuf:"varint,4,opt,name=letters,proto3" json:"letters,omitempty"`
-	Tag           *Tag                   `protobuf:"bytes,5,opt,name=tag,proto3" json:"tag,omitempty"`
-	Previous      *Tag                   `protobuf:"bytes,6,opt,name=previous,proto3" json:"previous,omitempty"` // the text before it was rotated
-	PreviousUntil int64                  `protobuf:"varint,7,opt,name=previous_until,json=previousUntil,proto3" json:"previous_until,omitempty"`
-	Services      []string               `protobuf:"bytes,8,rep,name=services,proto3" json:"services,omitempty"` // patterns
-	Methods       []string               `protobuf:"bytes,9,rep,name=methods,proto3" json:"methods,omitempty"`
-	Material      map[string][]byte      `protobuf:"bytes,10,rep,name=material,proto3" json:"material,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by method, sealed once more
-	PinDevice     bool                   `protobuf:"varint,11,opt,name=pin_device,json=pinDevice,proto3" json:"pin_device,omitempty"`
-	Pin           string                 `protobuf:"bytes,12,opt,name=pin,proto3" json:"pin,omitempty"`
-	Suspended     bool                   `protobuf:"varint,13,opt,name=suspended,proto3" json:"suspended,omitempty"`
-	Created       int64                  `protobuf:"varint,14,opt,name=created,proto3" json:"created,omitempty"`
-	Expires       int64                  `protobuf:"varint,15,opt,name=expires,proto3" json:"expires,omitempty"` // 0: never
-	Rotated       int64                  `protobuf:"varint,16,opt,name=rotated,proto3" json:"rotated,omitempty"`
-	Used          int64                  `protobuf:"varint,17,opt,name=used,proto3" json:"used,omitempty"` // last use, accurate to a day; decides disuse
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Id               []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 8 random octets
+	Name             string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Profile          string                 `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
+	Letters          uint32                 `protobuf:"varint,4,opt,name=letters,proto3" json:"letters,omitempty"`
+	Tag              *Tag                   `protobuf:"bytes,5,opt,name=tag,proto3" json:"tag,omitempty"`
+	Previous         *Tag                   `protobuf:"bytes,6,opt,name=previous,proto3" json:"previous,omitempty"` // the text before it was rotated
+	PreviousUntil    int64                  `protobuf:"varint,7,opt,name=previous_until,json=previousUntil,proto3" json:"previous_until,omitempty"`
+	Services         []string               `protobuf:"bytes,8,rep,name=services,proto3" json:"services,omitempty"` // patterns
+	Methods          []string               `protobuf:"bytes,9,rep,name=methods,proto3" json:"methods,omitempty"`
+	Material         map[string][]byte      `protobuf:"bytes,10,rep,name=material,proto3" json:"material,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by method, sealed once more
+	PinDevice        bool                   `protobuf:"varint,11,opt,name=pin_device,json=pinDevice,proto3" json:"pin_device,omitempty"`
+	Pin              string                 `protobuf:"bytes,12,opt,name=pin,proto3" json:"pin,omitempty"`
+	Suspended        bool                   `protobuf:"varint,13,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	Created          int64                  `protobuf:"varint,14,opt,name=created,proto3" json:"created,omitempty"`
+	Expires          int64                  `protobuf:"varint,15,opt,name=expires,proto3" json:"expires,omitempty"` // 0: never
+	Rotated          int64                  `protobuf:"varint,16,opt,name=rotated,proto3" json:"rotated,omitempty"`
+	Used             int64                  `protobuf:"varint,17,opt,name=used,proto3" json:"used,omitempty"`                                                                                                                          // last use, accurate to a day; decides disuse
+	PreviousMaterial map[string][]byte      `protobuf:"bytes,18,rep,name=previous_material,json=previousMaterial,proto3" json:"previous_material,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of previous, until previous_until
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *AppPassword) Reset() {
@@ -508,6 +509,13 @@ func (x *AppPassword) GetUsed() int64 {
 		return x.Used
 	}
 	return 0
+}
+
+func (x *AppPassword) GetPreviousMaterial() map[string][]byte {
+	if x != nil {
+		return x.PreviousMaterial
+	}
+	return nil
 }
 
 // Remembered is a deleted app password.
@@ -877,6 +885,51 @@ func (x *Local) GetAttributes() map[string]string {
 	return nil
 }
 
+// Fact says that something was once seen, such as a client that signs.
+type Fact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Since         int64                  `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fact) Reset() {
+	*x = Fact{}
+	mi := &file_core_internal_record_record_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fact) ProtoMessage() {}
+
+func (x *Fact) ProtoReflect() protoreflect.Message {
+	mi := &file_core_internal_record_record_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fact.ProtoReflect.Descriptor instead.
+func (*Fact) Descriptor() ([]byte, []int) {
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Fact) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 var File_core_internal_record_record_proto protoreflect.FileDescriptor
 
 const file_core_internal_record_record_proto_rawDesc = "" +
@@ -910,7 +963,7 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"\x03Tag\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\fR\x03tag\x12\x14\n" +
-	"\x05inner\x18\x03 \x01(\fR\x05inner\"\xde\x04\n" +
+	"\x05inner\x18\x03 \x01(\fR\x05inner\"\x88\x06\n" +
 	"\vAppPassword\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -930,8 +983,12 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"\acreated\x18\x0e \x01(\x03R\acreated\x12\x18\n" +
 	"\aexpires\x18\x0f \x01(\x03R\aexpires\x12\x18\n" +
 	"\arotated\x18\x10 \x01(\x03R\arotated\x12\x12\n" +
-	"\x04used\x18\x11 \x01(\x03R\x04used\x1a;\n" +
+	"\x04used\x18\x11 \x01(\x03R\x04used\x12c\n" +
+	"\x11previous_material\x18\x12 \x03(\v26.keywicket.record.v1.AppPassword.PreviousMaterialEntryR\x10previousMaterial\x1a;\n" +
 	"\rMaterialEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\x1aC\n" +
+	"\x15PreviousMaterialEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"v\n" +
 	"\n" +
@@ -967,7 +1024,9 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"attributes\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B5Z3github.com/keywicket/keywicket/core/internal/recordb\x06proto3"
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1c\n" +
+	"\x04Fact\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\x03R\x05sinceB5Z3github.com/keywicket/keywicket/core/internal/recordb\x06proto3"
 
 var (
 	file_core_internal_record_record_proto_rawDescOnce sync.Once
@@ -981,7 +1040,7 @@ func file_core_internal_record_record_proto_rawDescGZIP() []byte {
 	return file_core_internal_record_record_proto_rawDescData
 }
 
-var file_core_internal_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_core_internal_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_core_internal_record_record_proto_goTypes = []any{
 	(*Meta)(nil),        // 0: keywicket.record.v1.Meta
 	(*Account)(nil),     // 1: keywicket.record.v1.Account
@@ -993,8 +1052,10 @@ var file_core_internal_record_record_proto_goTypes = []any{
 	(*Usage)(nil),       // 7: keywicket.record.v1.Usage
 	(*Attempt)(nil),     // 8: keywicket.record.v1.Attempt
 	(*Local)(nil),       // 9: keywicket.record.v1.Local
-	nil,                 // 10: keywicket.record.v1.AppPassword.MaterialEntry
-	nil,                 // 11: keywicket.record.v1.Local.AttributesEntry
+	(*Fact)(nil),        // 10: keywicket.record.v1.Fact
+	nil,                 // 11: keywicket.record.v1.AppPassword.MaterialEntry
+	nil,                 // 12: keywicket.record.v1.AppPassword.PreviousMaterialEntry
+	nil,                 // 13: keywicket.record.v1.Local.AttributesEntry
 }
 var file_core_internal_record_record_proto_depIdxs = []int32{
 	2,  // 0: keywicket.record.v1.Account.two_step:type_name -> keywicket.record.v1.TwoStep
@@ -1003,17 +1064,18 @@ var file_core_internal_record_record_proto_depIdxs = []int32{
 	3,  // 3: keywicket.record.v1.TwoStep.recovery:type_name -> keywicket.record.v1.Tag
 	3,  // 4: keywicket.record.v1.AppPassword.tag:type_name -> keywicket.record.v1.Tag
 	3,  // 5: keywicket.record.v1.AppPassword.previous:type_name -> keywicket.record.v1.Tag
-	10, // 6: keywicket.record.v1.AppPassword.material:type_name -> keywicket.record.v1.AppPassword.MaterialEntry
-	3,  // 7: keywicket.record.v1.Remembered.tag:type_name -> keywicket.record.v1.Tag
-	7,  // 8: keywicket.record.v1.Activity.usages:type_name -> keywicket.record.v1.Usage
-	8,  // 9: keywicket.record.v1.Activity.attempts:type_name -> keywicket.record.v1.Attempt
-	8,  // 10: keywicket.record.v1.Usage.last:type_name -> keywicket.record.v1.Attempt
-	11, // 11: keywicket.record.v1.Local.attributes:type_name -> keywicket.record.v1.Local.AttributesEntry
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	11, // 6: keywicket.record.v1.AppPassword.material:type_name -> keywicket.record.v1.AppPassword.MaterialEntry
+	12, // 7: keywicket.record.v1.AppPassword.previous_material:type_name -> keywicket.record.v1.AppPassword.PreviousMaterialEntry
+	3,  // 8: keywicket.record.v1.Remembered.tag:type_name -> keywicket.record.v1.Tag
+	7,  // 9: keywicket.record.v1.Activity.usages:type_name -> keywicket.record.v1.Usage
+	8,  // 10: keywicket.record.v1.Activity.attempts:type_name -> keywicket.record.v1.Attempt
+	8,  // 11: keywicket.record.v1.Usage.last:type_name -> keywicket.record.v1.Attempt
+	13, // 12: keywicket.record.v1.Local.attributes:type_name -> keywicket.record.v1.Local.AttributesEntry
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_core_internal_record_record_proto_init() }
@@ -1027,7 +1089,7 @@ func file_core_internal_record_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_internal_record_record_proto_rawDesc), len(file_core_internal_record_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/keywicket/keywicket/plugins/proto/controlv1"
+)
+
+func (a *app) appPasswordCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "app-password", Aliases: []string{"ap"}, Short: "Issue and manage the app passwords of an account"}
+	cmd.AddCommand(
+		a.appPasswordCreate(), a.appPasswordList(), a.appPasswordRotate(), a.appPasswordDelete(), a.appPasswordDeleteAll(),
+		a.appPasswordChange("suspend USER ID", "Stop one until it is resumed", "Suspended", daemonClient.Suspend),
+		a.appPasswordChange("resume USER ID", "Let a suspended one work again", "Resumed", daemonClient.Resume),
+		a.appPasswordChange("repin USER ID", "Let the next device that uses one become its device", "Unpinned", daemonClient.Repin),
+	)
+	return cmd
+}
+
+func (a *app) appPasswordCreate() *cobra.Command {
+	var name, profile, expires string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "create USER --name TEXT",
+		Short: "Make one for a device, and print it, once",
+		Args:  exactArgs("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := &controlv1.CreateRequest{Account: args[0], Name: name, Profile: profile}
+			if expires != "" {
+				at, err := parseExpiry(expires, time.Now())
+				if err != nil {
+					return usage(cmd, err)
+				}
+				r.Expires = timestamppb.New(at)
+			}
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				made, err := d.Create(ctx, r)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(toAppPasswordJSON(made.AppPassword, made.Password))
+				}
+				a.showPassword(made.AppPassword, made.Password)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "the `name` of the device, 1 to 64 characters (required)")
+	cmd.Flags().StringVar(&profile, "profile", "", "what kind of device it is for: a `profile` of the configuration")
+	cmd.Flags().StringVar(&expires, "expires", "", "when it ends: a `date`, a time or a duration (2027-01-31, 30d)")
+	_ = cmd.MarkFlagRequired("name")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// showPassword prints a new app password, the one time.
+func (a *app) showPassword(p *controlv1.AppPassword, password string) {
+	a.printf("App password %q (id %s, profile %s):\n\n    %s\n\n", line(p.Name), p.Id, p.Profile, grouped(password))
+	a.printf("Type it into the device now: it cannot be shown again. Hyphens and capitals do\nnot matter")
+	for _, m := range p.Methods {
+		if m != "cleartext" {
+			a.printf(", except with CHAP and MS-CHAPv2: there type\n%s", password)
+			break
+		}
+	}
+	a.printf(".\n")
+	if p.Expires != nil {
+		a.printf("It ends at %s.\n", shownTime(p.Expires.AsTime()))
+	}
+}
+
+func (a *app) appPasswordList() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list USER",
+		Short: "List an account's app passwords",
+		Args:  exactArgs("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				r, err := d.List(ctx, &controlv1.ListRequest{Account: args[0]})
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					all := []appPasswordJSON{}
+					for _, p := range r.AppPasswords {
+						all = append(all, toAppPasswordJSON(p, ""))
+					}
+					return a.printJSON(all)
+				}
+				if len(r.AppPasswords) == 0 {
+					a.printf("%s has no app passwords.\n", line(args[0]))
+					return nil
+				}
+				return table(a.out, appPasswordRows(r.AppPasswords))
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func appPasswordRows(all []*controlv1.AppPassword) [][]string {
+	now := time.Now()
+	rows := [][]string{{"ID", "NAME", "PROFILE", "STATUS", "CREATED", "EXPIRES", "LAST USE", "AT", "USES"}}
+	for _, p := range all {
+		expires, last, at := "never", "never", ""
+		if p.Expires != nil {
+			expires = p.Expires.AsTime().Local().Format(time.DateOnly)
+		}
+		if p.LastUse != nil {
+			last, at = ago(p.LastUse.Time.AsTime(), now), p.LastUse.Service
+		}
+		rows = append(rows, []string{p.Id, p.Name, p.Profile, p.Status, p.Created.AsTime().Local().Format(time.DateOnly), expires, last, at, count(uint32(p.Uses))})
+	}
+	return rows
+}
+
+func (a *app) appPasswordRotate() *cobra.Command {
+	var overlap string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "rotate USER ID",
+		Short: "Give one a new text, and keep everything else",
+		Args:  exactArgs("USER ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := &controlv1.RotateRequest{Account: args[0], AppPassword: args[1]}
+			if overlap != "" {
+				d, err := parseSpan(overlap)
+				if err != nil {
+					return usage(cmd, err)
+				}
+				r.OverlapSeconds = int64(d / time.Second)
+			}
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				made, err := d.Rotate(ctx, r)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(toAppPasswordJSON(made.AppPassword, made.Password))
+				}
+				a.showPassword(made.AppPassword, made.Password)
+				if r.OverlapSeconds > 0 {
+					a.printf("The old one works on for %s.\n", overlap)
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&overlap, "overlap", "", "how long the old text works on, as a `duration` up to 30d (default: not at all)")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) appPasswordDelete() *cobra.Command {
+	var yes, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "delete USER ID",
+		Short: "Delete one; it never works again",
+		Args:  exactArgs("USER ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				if err := a.confirm(yes, "Delete the app password "+line(args[1])+" of "+line(args[0])+"? Its device is locked out at once, and there is no undo."); err != nil {
+					return err
+				}
+				r, err := d.Delete(ctx, &controlv1.AppPasswordRequest{Account: args[0], AppPassword: args[1]})
+				if err != nil {
+					return err
+				}
+				return a.showChanged("Deleted", r, asJSON)
+			})
+		},
+	}
+	yesFlag(cmd, &yes)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) appPasswordDeleteAll() *cobra.Command {
+	var yes, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "delete-all USER",
+		Short: "Delete every app password of an account",
+		Args:  exactArgs("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				if err := a.confirm(yes, "Delete every app password of "+line(args[0])+"? All its devices are locked out at once, and there is no undo."); err != nil {
+					return err
+				}
+				r, err := d.DeleteAll(ctx, &controlv1.DeleteAllRequest{Account: args[0]})
+				if err != nil {
+					return err
+				}
+				return a.showChanged("Deleted", r, asJSON)
+			})
+		},
+	}
+	yesFlag(cmd, &yes)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// changeCall is a call of the contract that changes one app password.
+type changeCall func(daemonClient, context.Context, *controlv1.AppPasswordRequest, ...grpc.CallOption) (*controlv1.ChangedResponse, error)
+
+func (a *app) appPasswordChange(use, short, done string, call changeCall) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  exactArgs("USER ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				r, err := call(d, ctx, &controlv1.AppPasswordRequest{Account: args[0], AppPassword: args[1]})
+				if err != nil {
+					return err
+				}
+				return a.showChanged(done, r, asJSON)
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) showChanged(done string, r *controlv1.ChangedResponse, asJSON bool) error {
+	if asJSON {
+		all := []*refJSON{}
+		for _, ref := range r.AppPasswords {
+			all = append(all, toRefJSON(ref))
+		}
+		return a.printJSON(all)
+	}
+	for _, ref := range r.AppPasswords {
+		a.printf("%s: %q (id %s)\n", done, line(ref.Name), ref.Id)
+	}
+	if len(r.AppPasswords) == 0 {
+		a.printf("There were none.\n")
+	}
+	return nil
+}

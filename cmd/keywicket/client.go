@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/keywicket/keywicket/core/config"
+	"github.com/keywicket/keywicket/plugins/proto/controlv1"
+)
+
+const (
+	defaultSocket = "/run/keywicket/control.sock"
+	defaultConfig = "/etc/keywicket/keywicket.toml"
+
+	// askTimeout is how long the daemon may take to answer.
+	askTimeout = 30 * time.Second
+)
+
+// app is what all verbs share.
+type app struct {
+	stdio
+	configPath string
+	socket     string
+}
+
+// A daemonClient speaks to the daemon.
+type daemonClient struct {
+	controlv1.AppPasswordsClient
+	accounts controlv1.AccountsClient
+	daemon   controlv1.DaemonClient
+}
+
+// socketPath returns where the daemon listens: --socket, the configuration
+// that --config names, KEYWICKET_SOCKET, or the usual place.
+func (a *app) socketPath() (string, error) {
+	switch {
+	case a.socket != "" && a.configPath != "":
+		return "", usageError{errors.New("--socket and --config both say where the daemon is; give one of them")}
+	case a.socket != "":
+		return a.socket, nil
+	case a.configPath != "":
+		f, err := loadConfig(a.configPath)
+		if err != nil {
+			return "", err
+		}
+		return f.Control.Socket, nil
+	}
+	if path := os.Getenv("KEYWICKET_SOCKET"); path != "" {
+		return path, nil
+	}
+	return defaultSocket, nil
+}
+
+// loadConfig is config.Load, with every error a reason for exitUsage.
+func loadConfig(path string) (*config.File, error) {
+	f, err := config.Load(path)
+	var faults config.Faults
+	if err != nil && !errors.As(err, &faults) {
+		return nil, usageError{err}
+	}
+	return f, err
+}
+
+// ask runs fn with a client of the daemon.
+func (a *app) ask(ctx context.Context, fn func(ctx context.Context, d daemonClient) error) error {
+	path, err := a.socketPath()
+	if err != nil {
+		return err
+	}
+	if err := reachable(ctx, path); err != nil {
+		return err
+	}
+	conn, err := grpc.NewClient("passthrough:///keywicket",
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // a unix socket; the daemon asks the kernel who we are
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		}))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return fn(ctx, daemonClient{
+		AppPasswordsClient: controlv1.NewAppPasswordsClient(conn),
+		accounts:           controlv1.NewAccountsClient(conn),
+		daemon:             controlv1.NewDaemonClient(conn),
+	})
+}
+
+// reachable connects once, to tell in words why nobody answers.
+func reachable(ctx context.Context, path string) error {
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", path)
+	if err == nil {
+		return conn.Close()
+	}
+	hint := fmt.Sprintf("the daemon does not answer at %s (%v)", path, err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		hint = fmt.Sprintf("no daemon: the control socket %s is not there; start \"keywicket serve\", or name another socket with --socket or --config", path)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = fmt.Sprintf("no daemon: nobody listens on the control socket %s; start \"keywicket serve\"", path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("you may not use the control socket %s: ask root, or become a member of its group", path)
+	}
+	return unavailableError{errors.New(hint)}
+}

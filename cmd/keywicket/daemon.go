@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os/user"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/keywicket/keywicket/bridges/control"
+	"github.com/keywicket/keywicket/bridges/radius"
+	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/config"
+	"github.com/keywicket/keywicket/core/keyring"
+	"github.com/keywicket/keywicket/plugins/proto/controlv1"
+)
+
+const (
+	memoryTimeout = 5 * time.Second
+	stopGrace     = 5 * time.Second
+)
+
+// A daemon is the running program: its parts, built bottom up and stopped top
+// down.
+type daemon struct {
+	log     *slog.Logger
+	started time.Time
+	metrics *metrics
+
+	engine *core.Engine
+	radius *radius.Server // nil: off
+
+	mu   sync.Mutex // held while the configuration is read again
+	file *config.File
+}
+
+// serve runs what f says until ctx ends or a part fails. ready is called when
+// everything answers; extra recorders are told of every event.
+func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*daemon), extra ...core.Recorder) (err error) {
+	keys, err := keyring.ReadFile(f.Keyring)
+	if err != nil {
+		return usageError{keyringError(f, err)}
+	}
+	s, err := openStore(f, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	events, err := openAudit(f, keys, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, events.Close()) }()
+	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), file: f}
+	recorders := append(recorders{events, d.metrics}, extra...)
+	d.engine, err = core.Open(ctx, engineOptions(f, s, keys, recorders, log))
+	if core.KindOf(err) == core.KindInvalid {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.engine.Close()) }()
+	return d.serveBridges(ctx, ready)
+}
+
+// keyringError says what to do where the keyring is not there.
+func keyringError(f *config.File, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if storeExists(f) {
+		return fmt.Errorf("the keyring %s is not there, but the store %s is: restore the keyring from its backup; without it the store cannot be read", f.Keyring, storePath(f))
+	}
+	return fmt.Errorf("the keyring %s is not there; \"keywicket init --dir DIR\" makes one", f.Keyring)
+}
+
+// serveBridges starts the bridges over the engine, and stops them again.
+func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	start := func(name string, run func() error) {
+		parts.Go(func() {
+			if err := run(); err != nil {
+				fail(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	f := d.file
+	if f.Radius != nil {
+		c, faults := radiusConfig(f)
+		if len(faults) > 0 {
+			return faults.Err()
+		}
+		d.radius, err = radius.Listen(c, d.metrics.timed(d.engine), clientMemory{d.engine}, d.log)
+		if err != nil {
+			return err
+		}
+		defer d.radius.Close()
+		d.metrics.watch(d.radius)
+		start("radius", func() error { return d.radius.Serve(ctx) })
+	}
+	if f.Metrics != nil {
+		stop, err := d.metrics.listen(f.Metrics.Listen.String(), d.engine, start)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	c, err := control.Listen(control.Options{Path: f.Control.Socket, Group: d.controlGroup(), Engine: d.engine, Host: d, Log: d.log})
+	if err != nil {
+		return err
+	}
+	defer c.Close(stopGrace)
+	start("control", c.Serve)
+	ready(d)
+	<-ctx.Done()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// controlGroup returns the id of the group that may administer beside root, or
+// 0 where there is none.
+func (d *daemon) controlGroup() int {
+	name := d.file.Control.Group
+	if name == "" {
+		return 0
+	}
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		d.log.Warn("the group of the control socket does not exist, so that root alone may administer", "group", name)
+		return 0
+	}
+	id, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return 0
+	}
+	return id
+}
+
+// Status tells how the daemon is.
+func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
+	d.mu.Lock()
+	f := d.file
+	d.mu.Unlock()
+	stats := d.engine.Stats()
+	s := &controlv1.StatusResponse{
+		Version: version(), Started: timestamppb.New(d.started),
+		Store:          &controlv1.StoreStatus{Kind: f.Store.Kind, Path: storePath(f), Ready: true, FreeOctets: freeOctets(f.DataDir)},
+		Bridges:        map[string]*controlv1.BridgeStatus{"control": {Addresses: []string{f.Control.Socket}}},
+		CachedAccounts: uint64(stats.CachedAccounts), CachedOctets: uint64(stats.CachedOctets),
+	}
+	if err := d.engine.Ready(ctx); err != nil {
+		s.Store.Ready, s.Store.Problem = false, err.Error()
+	}
+	if d.radius != nil {
+		s.Bridges["radius"] = radiusStatus(d.radius)
+	}
+	for _, w := range f.Warnings() {
+		s.Warnings = append(s.Warnings, w.Error())
+	}
+	if stats.ClockBehind > time.Minute {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the clock is %s behind the latest time that was seen, which expiry goes by", stats.ClockBehind.Round(time.Second)))
+	}
+	if stats.LostAttempts > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d attempts are missing in the history: too many came at once", stats.LostAttempts))
+	}
+	return s
+}
+
+func radiusStatus(r *radius.Server) *controlv1.BridgeStatus {
+	b := &controlv1.BridgeStatus{Counters: map[string]uint64{}}
+	for _, a := range r.Addrs() {
+		b.Addresses = append(b.Addresses, net.JoinHostPort(a.Addr().String(), strconv.Itoa(int(a.Port()))))
+	}
+	c := r.Counters()
+	for code, n := range c.Packets {
+		b.Counters[code] = n
+	}
+	for reason, n := range c.Dropped {
+		b.Counters["dropped, "+reason] = n
+	}
+	return b
+}
+
+// freeOctets returns the room that is left where dir is, or 0.
+func freeOctets(dir string) uint64 {
+	var s unix.Statfs_t
+	if unix.Statfs(dir, &s) != nil {
+		return 0
+	}
+	return s.Bavail * uint64(s.Bsize)
+}
+
+// Reload reads the configuration again. With a fault nothing is changed.
+func (d *daemon) Reload(context.Context) (warnings []string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f, err := config.Load(d.file.Path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkParts(f); err != nil {
+		return nil, err
+	}
+	if err := fixed(d.file, f); err != nil {
+		return nil, err
+	}
+	policy := policyOf(f)
+	if err := policy.Validate(); err != nil {
+		return nil, err
+	}
+	if d.radius != nil {
+		c, faults := radiusConfig(f)
+		if len(faults) > 0 {
+			return nil, faults.Err()
+		}
+		if err := d.radius.Reload(c); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.engine.SetPolicy(policy); err != nil {
+		return nil, err
+	}
+	d.file = f
+	for _, w := range f.Warnings() {
+		warnings = append(warnings, w.Error())
+	}
+	return warnings, nil
+}
+
+// fixed returns what differs between the two and needs a restart.
+func fixed(old, now *config.File) error {
+	var faults config.Faults
+	same := func(same bool, key ...string) {
+		if !same {
+			faults = append(faults, now.Fault("this cannot change while running; restart keywicket for it", key...))
+		}
+	}
+	same(old.DataDir == now.DataDir, "data_dir")
+	same(old.Keyring == now.Keyring, "keyring")
+	same(old.Audit == now.Audit, "audit")
+	same(old.Control == now.Control, "control")
+	same(old.Log == now.Log, "log")
+	same(old.Directory == now.Directory, "directory")
+	same(old.Store == now.Store, "store")
+	same((old.Radius == nil) == (now.Radius == nil), "radius")
+	same((old.Metrics == nil) == (now.Metrics == nil) && (old.Metrics == nil || *old.Metrics == *now.Metrics), "metrics")
+	return faults.Err()
+}
+
+// recorders tell each of several of an event.
+type recorders []core.Recorder
+
+// Record tells all of them; the first error counts.
+func (all recorders) Record(e core.Event) (first error) {
+	for _, r := range all {
+		if err := r.Record(e); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// Ready asks those who can tell beforehand.
+func (all recorders) Ready() error {
+	for _, r := range all {
+		if r, ok := r.(core.Readier); ok {
+			if err := r.Ready(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

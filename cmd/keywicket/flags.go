@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// onceEach makes a second use of a flag of the set an error.
+func onceEach(flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		switch f.Value.(type) {
+		case *once, pflag.SliceValue:
+		default:
+			f.Value = &once{Value: f.Value}
+		}
+	})
+}
+
+// once is a flag's value that can be set one time.
+type once struct {
+	pflag.Value
+	set bool
+}
+
+// Set sets the value, if it was not set before.
+func (o *once) Set(text string) error {
+	if o.set {
+		return errors.New("it was given already")
+	}
+	o.set = true
+	return o.Value.Set(text)
+}
+
+// IsBoolFlag lets a bool stand without a value.
+func (o *once) IsBoolFlag() bool { return o.Type() == "bool" }
+
+// exactArgs wants the arguments that names tells of, as in "USER ID".
+func exactArgs(names string) cobra.PositionalArgs {
+	want := strings.Fields(names)
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(want):
+			return fmt.Errorf("the argument %s is missing", want[len(args)])
+		case len(args) > len(want):
+			return fmt.Errorf("the argument %q is one too many", args[len(want)])
+		}
+		for i, arg := range args {
+			if arg == "" {
+				return fmt.Errorf("the argument %s is empty", want[i])
+			}
+		}
+		return nil
+	}
+}
+
+// parseSpan reads a duration that may also have days and weeks: "90m", "365d",
+// "1w2d".
+func parseSpan(text string) (time.Duration, error) {
+	fault := fmt.Errorf("%q is no duration; write it as 90m, 12h, 30d or 8w", text)
+	var total time.Duration
+	rest := text
+	for rest != "" {
+		i := strings.IndexFunc(rest, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
+		if i <= 0 {
+			return 0, fault
+		}
+		j := i + 1
+		for j < len(rest) && (rest[j] < '0' || rest[j] > '9') {
+			j++
+		}
+		part, err := parsePart(rest[:i], rest[i:j])
+		if err != nil || part < 0 || total+part < total {
+			return 0, fault
+		}
+		total, rest = total+part, rest[j:]
+	}
+	if total == 0 {
+		return 0, fault
+	}
+	return total, nil
+}
+
+func parsePart(number, unit string) (time.Duration, error) {
+	days := map[string]int64{"d": 1, "w": 7}[unit]
+	if days == 0 {
+		return time.ParseDuration(number + unit)
+	}
+	n, err := strconv.ParseInt(number, 10, 32)
+	if err != nil || n > 100*366 {
+		return 0, fmt.Errorf("%q is no number of days", number)
+	}
+	return time.Duration(n*days) * 24 * time.Hour, nil
+}
+
+// parseExpiry reads a date ("2027-01-31", its end, in local time), a time
+// (RFC 3339) or a duration from now.
+func parseExpiry(text string, now time.Time) (time.Time, error) {
+	if t, err := time.ParseInLocation(time.DateOnly, text, time.Local); err == nil {
+		return t.AddDate(0, 0, 1), nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	d, err := parseSpan(text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is neither a date (2027-01-31), a time (2027-01-31T18:00:00Z) nor a duration (30d)", text)
+	}
+	return now.Add(d), nil
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/config"
+)
+
+// The exit codes. A service manager does not start the daemon again after
+// exitUsage: the same arguments and the same configuration would fail again.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // refused, or failed
+	exitUsage       = 2 // wrong arguments, configuration or keyring
+	exitUnavailable = 3 // the daemon, the store or the directory does not answer
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// stdio is where a verb reads and writes. Secrets go to out alone.
+type stdio struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// run is main without the process.
+func run(ctx context.Context, args []string, std stdio) int {
+	root := newRoot(std)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var said *refusal
+	if !errors.As(err, &said) { // a refusal was printed as the answer that it is
+		fmt.Fprintln(std.err, "keywicket: "+sanitize(messageOf(err)))
+	}
+	return exitCode(err)
+}
+
+// A usageError is wrong arguments.
+type usageError struct{ error }
+
+// A refusal is a "no" that the verb has printed already.
+type refusal struct{ reason string }
+
+func (r *refusal) Error() string { return "refused: " + r.reason }
+
+// An unavailableError says that the daemon is not there.
+type unavailableError struct{ error }
+
+// exitCode says how the program ends for err.
+func exitCode(err error) int {
+	var usage usageError
+	var faults config.Faults
+	var gone unavailableError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage), errors.As(err, &faults):
+		return exitUsage
+	case errors.As(err, &gone):
+		return exitUnavailable
+	}
+	if s, ok := status.FromError(err); ok {
+		switch s.Code() {
+		case codes.Unavailable, codes.DeadlineExceeded:
+			return exitUnavailable
+		}
+		return exitFailed
+	}
+	if core.KindOf(err) == core.KindUnavailable {
+		return exitUnavailable
+	}
+	return exitFailed
+}
+
+// messageOf returns what err says to a person.
+func messageOf(err error) string {
+	if s, ok := status.FromError(err); ok {
+		return s.Message()
+	}
+	return err.Error()
+}
+
+// newRoot makes the command with all its verbs.
+func newRoot(std stdio) *cobra.Command {
+	a := &app{stdio: std}
+	root := &cobra.Command{
+		Use:           "keywicket",
+		Short:         "Keywicket issues and verifies app passwords, one for each device",
+		Long:          "Keywicket issues and verifies app passwords: generated passwords, one for each\ndevice, for everything that cannot do two-step verification.\n\nTry it: keywicket demo",
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usageError{errors.New("a command is missing\n\n" + strings.TrimSpace(cmd.UsageString()))}
+		},
+	}
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.PersistentFlags().StringVar(&a.configPath, "config", "", "the configuration `file`, for serve and to find the control socket")
+	root.PersistentFlags().StringVar(&a.socket, "socket", "", "the control socket's `path`")
+	root.AddCommand(
+		a.demoCommand(), a.initCommand(), a.serveCommand(), a.configCommand(), a.statusCommand(), a.reloadCommand(),
+		a.userCommand(), a.twoStepCommand(), a.appPasswordCommand(), a.verifyCommand(), a.whyCommand(), a.clientCommand(),
+	)
+	strict(root)
+	return root
+}
+
+// strict makes every fault of the arguments a usage error that shows the
+// verb's usage, and a flag that is given twice such a fault.
+func strict(cmd *cobra.Command) {
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	onceEach(cmd.PersistentFlags())
+	strictBelow(cmd)
+}
+
+func strictBelow(cmd *cobra.Command) {
+	onceEach(cmd.LocalNonPersistentFlags())
+	check := cmd.Args
+	if check == nil && cmd.HasSubCommands() {
+		check = cobra.NoArgs
+	}
+	if check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage(c, err)
+			}
+			return nil
+		}
+	}
+	if cmd.HasSubCommands() && !cmd.Runnable() {
+		cmd.RunE = func(c *cobra.Command, _ []string) error { return usage(c, errors.New("a command is missing")) }
+	}
+	for _, sub := range cmd.Commands() {
+		strictBelow(sub)
+	}
+}
+
+func usage(c *cobra.Command, err error) error {
+	return usageError{fmt.Errorf("%w\n\n%s", err, strings.TrimSpace(c.UsageString()))}
+}

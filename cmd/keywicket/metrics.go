@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/keywicket/keywicket/bridges/radius"
+	"github.com/keywicket/keywicket/core"
+)
+
+// metrics are the figures that Prometheus asks for. Their names are fixed.
+type metrics struct {
+	registry *prometheus.Registry
+	attempts *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	degraded prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keywicket_attempts_total", Help: "Attempts to sign in, by what came of them.",
+		}, []string{"bridge", "method", "result", "reason"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "keywicket_attempt_duration_seconds", Help: "How long the engine took to decide an attempt.",
+			Buckets: prometheus.ExponentialBuckets(1e-6, 4, 12),
+		}, []string{"bridge"}),
+		degraded: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "keywicket_store_degraded", Help: "1 while the store does not answer or its records cannot be opened.",
+		}),
+	}
+	m.registry.MustRegister(m.attempts, m.duration, m.degraded)
+	return m
+}
+
+// Record counts attempts.
+func (m *metrics) Record(e core.Event) error {
+	if e.Kind == core.EventAttempt {
+		m.attempts.WithLabelValues(bridgeOf(e.Service), string(e.Method), e.Result(), string(e.Reason)).Inc()
+	}
+	return nil
+}
+
+// bridgeOf returns the bridge of a service, as a label with few values: who
+// asks at the control socket may name any service.
+func bridgeOf(service string) string {
+	bridge, _, _ := strings.Cut(service, "/")
+	switch bridge {
+	case "radius", "pam", "web":
+		return bridge
+	}
+	return "other"
+}
+
+// timed measures how long a Verifier takes.
+func (m *metrics) timed(v radius.Verifier) radius.Verifier {
+	return timedVerifier{Verifier: v, seconds: m.duration.WithLabelValues("radius")}
+}
+
+type timedVerifier struct {
+	radius.Verifier
+	seconds prometheus.Observer
+}
+
+func (v timedVerifier) Verify(ctx context.Context, a core.Attempt) (core.Grant, error) {
+	start := time.Now()
+	g, err := v.Verifier.Verify(ctx, a)
+	v.seconds.Observe(time.Since(start).Seconds())
+	return g, err
+}
+
+// watch shows the counters of a RADIUS server.
+func (m *metrics) watch(r *radius.Server) { m.registry.MustRegister(radiusCounters{r}) }
+
+type radiusCounters struct{ server *radius.Server }
+
+func (radiusCounters) descs() (packets, dropped *prometheus.Desc) {
+	packets = prometheus.NewDesc("keywicket_radius_packets_total", "RADIUS packets of known clients that came in, and all that went out.", []string{"code"}, nil)
+	dropped = prometheus.NewDesc("keywicket_radius_dropped_total", "RADIUS packets that got no answer.", []string{"reason"}, nil)
+	return packets, dropped
+}
+
+// Describe and Collect make it a prometheus.Collector.
+func (c radiusCounters) Describe(out chan<- *prometheus.Desc) {
+	packets, dropped := c.descs()
+	out <- packets
+	out <- dropped
+}
+
+func (c radiusCounters) Collect(out chan<- prometheus.Metric) {
+	packets, dropped := c.descs()
+	all := c.server.Counters()
+	for code, n := range all.Packets {
+		out <- prometheus.MustNewConstMetric(packets, prometheus.CounterValue, float64(n), code)
+	}
+	for reason, n := range all.Dropped {
+		out <- prometheus.MustNewConstMetric(dropped, prometheus.CounterValue, float64(n), reason)
+	}
+}
+
+// listen serves /metrics, /healthz (the process answers) and /readyz (attempts
+// can be decided).
+func (m *metrics) listen(address string, e *core.Engine, start func(string, func() error)) (stop func(), err error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w; is another program there? choose another address in [metrics] listen", err)
+	}
+	mux := http.NewServeMux()
+	metricsPage := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		m.degraded.Set(0)
+		if e.Ready(r.Context()) != nil {
+			m.degraded.Set(1)
+		}
+		metricsPage.ServeHTTP(w, r)
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if e.Ready(r.Context()) != nil {
+			http.Error(w, "not ready; keywicket status says why", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	s := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	start("metrics", func() error {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	return func() { _ = s.Close() }, nil
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/keywicket/keywicket/bridges/radius"
+	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/audit"
+	"github.com/keywicket/keywicket/core/config"
+	"github.com/keywicket/keywicket/core/directory"
+	"github.com/keywicket/keywicket/core/directory/local"
+	"github.com/keywicket/keywicket/core/keyring"
+	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/store/badgerstore"
+)
+
+// This file alone chooses implementations and turns the configuration into
+// what each part wants to be told.
+
+// openStore opens the store in the data directory, which must exist: one that
+// does not may be a disk that is not mounted.
+func openStore(f *config.File, log *slog.Logger) (*badgerstore.Store, error) {
+	info, err := os.Stat(f.DataDir)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("data_dir: %w; is its disk mounted? \"keywicket init\" makes a new one", err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("data_dir: %s is no directory", f.DataDir)
+	}
+	return badgerstore.Open(storePath(f), badgerstore.Options{Logger: log})
+}
+
+func storePath(f *config.File) string { return filepath.Join(f.DataDir, "store") }
+
+// storeExists says whether there is something where the store would be.
+func storeExists(f *config.File) bool {
+	files, err := os.ReadDir(storePath(f))
+	return err == nil && len(files) > 0
+}
+
+func openDirectory(s *badgerstore.Store, keys *keyring.Keyring) directory.Directory {
+	return local.New(s, keys, local.Options{})
+}
+
+func openAudit(f *config.File, keys *keyring.Keyring, log *slog.Logger) (*audit.Log, error) {
+	return audit.Open(audit.Options{Dir: f.Audit.Path, Key: keys.AuditKey(), Log: log})
+}
+
+// engineOptions says what the engine works with.
+func engineOptions(f *config.File, s *badgerstore.Store, keys *keyring.Keyring, events core.Recorder, log *slog.Logger) core.Options {
+	policy := policyOf(f)
+	return core.Options{
+		Store: s, Directory: openDirectory(s, keys), Keyring: keys, Policy: &policy, Recorder: events, Log: log,
+		MaxAge: f.Directory.MaxAge, Stale: f.Directory.Stale,
+	}
+}
+
+// policyOf turns the configuration into the engine's policy.
+func policyOf(f *config.File) core.Policy {
+	p := core.Policy{
+		Limit:            f.Policy.Limit,
+		RequireTwoStep:   f.Policy.RequireTwoStep,
+		MainPassword:     core.MainPasswordRule(f.Policy.MainPassword),
+		OnTwoStepOff:     core.Consequence(f.Policy.OnTwoStepOff),
+		OnPasswordChange: core.Consequence(f.Policy.OnPasswordChange),
+		FirstOnEnroll:    f.Policy.FirstOnEnroll,
+		UnusedAfter:      f.Policy.UnusedAfter,
+		FirstUseWithin:   f.Policy.FirstUseWithin,
+		Deny:             !f.Policy.AllowAppPasswords,
+		Profiles:         make(map[string]core.Profile, len(f.Profiles)),
+	}
+	for _, g := range f.Groups {
+		if !g.AllowAppPasswords {
+			p.DenyGroups = append(p.DenyGroups, g.Name)
+		}
+	}
+	for _, c := range f.Profiles {
+		profile := core.Profile{
+			Letters: c.Letters, Services: c.Services, PinDevice: c.Pin == config.PinDevice, ExpiresAfter: c.ExpiresAfter,
+			UnusedAfter: c.UnusedAfter, FirstUseWithin: c.FirstUseWithin, Deny: !c.AllowAppPasswords,
+		}
+		for _, m := range c.Methods {
+			profile.Methods = append(profile.Methods, proof.Method(m))
+		}
+		p.Profiles[c.Name] = profile
+	}
+	return p
+}
+
+// checkParts returns the faults that only the parts can find.
+func checkParts(f *config.File) error {
+	var faults config.Faults
+	if f.PAM != nil {
+		faults = append(faults, f.Fault("this version has no PAM bridge yet; take the section out", "pam"))
+	}
+	for _, p := range f.Plugins {
+		faults = append(faults, f.Fault("this version runs no plugins yet; take the section out", "plugin", p.Name))
+	}
+	if f.Radius != nil {
+		_, found := radiusConfig(f)
+		faults = append(faults, found...)
+	}
+	return faults.Err()
+}
+
+// radiusConfig turns the configuration into what the RADIUS bridge is told.
+func radiusConfig(f *config.File) (radius.Config, config.Faults) {
+	r := f.Radius
+	var faults config.Faults
+	if len(r.Accounting) > 0 {
+		faults = append(faults, f.Fault("this version has no accounting yet; take the key out", "radius", "accounting"))
+	}
+	c := radius.Config{
+		RejectDelay: r.RejectDelay,
+		Realm:       radius.Realm(r.Realm),
+		Redact:      core.Shown,
+		Replies:     radius.Replies{Groups: map[string][]radius.Attribute{}, Profiles: map[string][]radius.Attribute{}},
+	}
+	for _, a := range r.Listen {
+		c.Listen = append(c.Listen, a.String())
+	}
+	for _, g := range f.Groups {
+		c.Replies.Groups[g.Name] = replies(f, &faults, g.Reply, "group", g.Name)
+	}
+	for _, p := range f.Profiles {
+		c.Replies.Profiles[p.Name] = replies(f, &faults, p.Reply, "profile", p.Name)
+	}
+	for _, client := range r.Clients {
+		c.Clients = append(c.Clients, radiusClient(f, &faults, client))
+	}
+	if len(faults) > 0 {
+		return c, faults
+	}
+	found, _ := c.Check()
+	for _, fault := range found {
+		key := []string{"radius", fault.Field}
+		if fault.Client != "" {
+			key = []string{"radius", "client", fault.Client, fault.Field}
+		}
+		faults = append(faults, f.Fault(fault.Text, key...))
+	}
+	return c, faults
+}
+
+func radiusClient(f *config.File, faults *config.Faults, c config.Client) radius.Client {
+	secret, err := f.ClientSecret(c)
+	if err != nil {
+		*faults = append(*faults, faultsOf(err)...)
+	}
+	client := radius.Client{
+		Name: c.Name, Prefixes: c.Address, AllowAny: c.AllowAny, Secrets: [][]byte{secret}, AllowWeakSecret: c.AllowWeakSecret,
+		AllowUnsignedProxyState: !c.LimitProxyState, AllowReplayedAuthenticator: c.AllowRepeatedAuthenticator,
+		ServiceName: c.Service, Reply: replies(f, faults, c.Reply, "radius", "client", c.Name),
+	}
+	switch c.MessageAuthenticator {
+	case config.MessageAuthenticatorAuto:
+		client.RequireMessageAuthenticator = radius.RequireAuto
+	case config.MessageAuthenticatorOptional:
+		client.RequireMessageAuthenticator = radius.RequireNever
+	}
+	if c.MessageAuthenticator == config.MessageAuthenticatorRequired {
+		client.AllowUnsignedProxyState = false
+	}
+	return client
+}
+
+// replies turns names and texts into attributes.
+func replies(f *config.File, faults *config.Faults, from []config.Attribute, table ...string) []radius.Attribute {
+	var all []radius.Attribute
+	for _, a := range from {
+		for _, value := range a.Values {
+			attribute, err := radius.ParseReply(a.Name, value)
+			if err != nil {
+				*faults = append(*faults, f.Fault(err.Error(), append(table[:len(table):len(table)], "reply", a.Name)...))
+				continue
+			}
+			all = append(all, attribute)
+		}
+	}
+	return all
+}
+
+func faultsOf(err error) config.Faults {
+	if faults, ok := err.(config.Faults); ok {
+		return faults
+	}
+	return config.Faults{{Line: 1, Text: err.Error()}}
+}
+
+// clientMemory keeps which RADIUS clients sign their requests.
+type clientMemory struct{ engine *core.Engine }
+
+const clientSigns = "radius/signs/"
+
+func (m clientMemory) Seen(client string) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), memoryTimeout)
+	defer cancel()
+	return m.engine.Remembers(ctx, clientSigns+client)
+}
+
+func (m clientMemory) SetSeen(client string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), memoryTimeout)
+	defer cancel()
+	return m.engine.Remember(ctx, clientSigns+client)
+}

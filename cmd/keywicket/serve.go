@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"github.com/keywicket/keywicket/core/config"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon",
+		Long:  "Run the daemon with the configuration that --config names, else " + defaultConfig + ".\nTERM and INT stop it, HUP reads the configuration again.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.socket != "" {
+				return usage(cmd, fmt.Errorf("--socket is for those who ask the daemon; its own is in the configuration"))
+			}
+			f, err := a.loadChecked()
+			if err != nil {
+				return err
+			}
+			log := newLog(a.err, f.Log)
+			if err := protectProcess(); err != nil {
+				log.Warn("memory of this process is not protected from others", "err", err)
+			}
+			return serve(cmd.Context(), f, log, func(d *daemon) { d.announce(cmd.Context()) })
+		},
+	}
+}
+
+// loadChecked loads the configuration and finds all its faults.
+func (a *app) loadChecked() (*config.File, error) {
+	path := a.configPath
+	if path == "" {
+		path = defaultConfig
+	}
+	f, err := loadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	return f, checkParts(f)
+}
+
+// announce says that the daemon is ready, and lets HUP read the configuration
+// again until ctx ends.
+func (d *daemon) announce(ctx context.Context) {
+	for _, w := range d.file.Warnings() {
+		d.log.Warn(w.Error())
+	}
+	args := []any{"version", version(), "control", d.file.Control.Socket}
+	if d.radius != nil {
+		args = append(args, "radius", d.radius.Addrs())
+	}
+	d.log.Info("ready", args...)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hup)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+				d.reloadLogged(ctx)
+			}
+		}
+	}()
+}
+
+func (d *daemon) reloadLogged(ctx context.Context) {
+	warnings, err := d.Reload(ctx)
+	if err != nil {
+		d.log.Error("the configuration has faults; the one before stays in force", "err", err)
+		return
+	}
+	for _, w := range warnings {
+		d.log.Warn(w)
+	}
+	d.log.Info("the configuration was read again")
+}
+
+// newLog makes the log that the configuration wants: by itself, text at a
+// terminal and JSON elsewhere.
+func newLog(w io.Writer, c config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	text := c.Format == config.LogText
+	if f, ok := w.(*os.File); ok && c.Format == config.LogAuto {
+		text = term.IsTerminal(int(f.Fd()))
+	}
+	if text {
+		return slog.New(slog.NewTextHandler(w, opt))
+	}
+	return slog.New(slog.NewJSONHandler(w, opt))
+}
+
+// protectProcess keeps the memory of this process, which holds the root keys,
+// out of core dumps and from other processes of the same user.
+func protectProcess() error {
+	unix.Umask(0o077)
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("RLIMIT_CORE: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("PR_SET_DUMPABLE: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+
+	"github.com/mdp/qrterminal/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/keywicket/keywicket/plugins/proto/controlv1"
+)
+
+func (a *app) twoStepCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "two-step", Short: "Turn two-step verification on and off"}
+	cmd.AddCommand(a.twoStepEnroll(), a.twoStepConfirm(), a.twoStepOff(), a.twoStepCheck())
+	return cmd
+}
+
+func (a *app) twoStepEnroll() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "enroll NAME",
+		Short: "Begin: print what an authenticator app scans",
+		Long:  "Begin: print an otpauth URI and its QR code for the owner's authenticator app.\nNothing changes until \"two-step confirm\" with a code that the app shows.",
+		Args:  exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				r, err := d.accounts.EnrollTwoStep(ctx, &controlv1.AccountRequest{Account: args[0]})
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(map[string]string{"otpauth": r.Otpauth})
+				}
+				a.printf("Scan this with an authenticator app, or type the secret of the line below it:\n\n")
+				qrterminal.GenerateHalfBlock(r.Otpauth, qrterminal.M, a.out)
+				a.printf("\n%s\n\nThen: keywicket two-step confirm %s\n", r.Otpauth, line(args[0]))
+				return nil
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) twoStepConfirm() *cobra.Command {
+	var asJSON bool
+	r := &controlv1.ConfirmTwoStepRequest{}
+	cmd := &cobra.Command{
+		Use:   "confirm NAME",
+		Short: "Turn it on, with a code of the authenticator app on standard input",
+		Long:  "Turn two-step verification on, with a code of the authenticator app on standard\ninput. Prints the recovery codes and the first app password, once.",
+		Args:  exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) (err error) {
+				r.Account = args[0]
+				if r.Code, err = a.readSecret("Code of the authenticator app", false); err != nil {
+					return err
+				}
+				c, err := d.accounts.ConfirmTwoStep(ctx, r)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printConfirmation(c)
+				}
+				a.showConfirmation(args[0], c)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&r.Name, "name", "", "the `name` of the first app password")
+	cmd.Flags().StringVar(&r.Profile, "profile", "", "its `profile`")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) printConfirmation(c *controlv1.ConfirmTwoStepResponse) error {
+	out := struct {
+		AppPassword *appPasswordJSON `json:"app_password"`
+		Recovery    []string         `json:"recovery_codes"`
+	}{Recovery: notNil(c.RecoveryCodes)}
+	if c.AppPassword != nil {
+		p := toAppPasswordJSON(c.AppPassword, c.Password)
+		out.AppPassword = &p
+	}
+	return a.printJSON(out)
+}
+
+func (a *app) showConfirmation(name string, c *controlv1.ConfirmTwoStepResponse) {
+	a.printf("Two-step verification is on for %s.\n\nRecovery codes, each good once where the app is lost. Keep them safe:\n\n", line(name))
+	for _, code := range c.RecoveryCodes {
+		a.printf("    %s\n", code)
+	}
+	if c.AppPassword == nil {
+		return
+	}
+	a.printf("\n")
+	a.showPassword(c.AppPassword, c.Password)
+}
+
+func (a *app) twoStepOff() *cobra.Command {
+	var yes, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "off NAME",
+		Short: "Turn it off; the account's app passwords stop",
+		Args:  exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				// A script that turns it off means it: by default nothing is lost.
+				if err := a.confirm(yes || !a.atTerminal(), "Turn two-step verification off for "+line(args[0])+"? Its app passwords stop."); err != nil {
+					return err
+				}
+				account, err := d.accounts.TurnOffTwoStep(ctx, &controlv1.AccountRequest{Account: args[0]})
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(toAccountJSON(account))
+				}
+				a.printf("Two-step verification is off for %s; its %d app passwords do not work.\n", line(account.Name), account.AppPasswords)
+				return nil
+			})
+		},
+	}
+	yesFlag(cmd, &yes)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) twoStepCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check NAME",
+		Short: "Check a security or recovery code on standard input, and use it up",
+		Args:  exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				code, err := a.readSecret("Security code", false)
+				if err != nil {
+					return err
+				}
+				if _, err := d.accounts.CheckCode(ctx, &controlv1.CheckCodeRequest{Account: args[0], Code: code}); err != nil {
+					return err
+				}
+				a.printf("The code is right, and is used up now.\n")
+				return nil
+			})
+		},
+	}
+}

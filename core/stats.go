@@ -1,0 +1,29 @@
+package core
+
+import "time"
+
+// Stats are figures about a running engine.
+type Stats struct {
+	CachedAccounts int
+	CachedOctets   int64
+
+	// LostAttempts is how many attempts could not be kept for the history,
+	// because too many were waiting to be written.
+	LostAttempts uint64
+
+	// ClockBehind is how far the wall clock is behind the latest time that was
+	// ever seen; expiry goes by the later of the two.
+	ClockBehind time.Duration
+}
+
+// Stats returns figures about e.
+func (e *Engine) Stats() Stats {
+	accounts, octets := e.cache.stats()
+	return Stats{CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lostCount(), ClockBehind: e.clock.behind()}
+}
+
+func (a *activity) lostCount() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lost
+}
