@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -55,11 +56,11 @@ type peerCredentials struct{}
 
 // ServerHandshake asks for the peer of conn.
 func (peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	unixConn, ok := conn.(*net.UnixConn)
+	socket, ok := conn.(syscall.Conn)
 	if !ok {
-		return nil, nil, errors.New("not a unix socket")
+		return nil, nil, errors.New("not a socket")
 	}
-	raw, err := unixConn.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,9 +9,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
@@ -73,7 +73,7 @@ func Listen(opt Options) (*Server, error) {
 	if err := os.Chmod(opt.Path, mode); err != nil {
 		return nil, errors.Join(fmt.Errorf("the control socket: %w", err), l.Close())
 	}
-	s := &Server{listener: netutil.LimitListener(l, maxConnections), opt: opt}
+	s := &Server{listener: &limited{l.(*net.UnixListener), make(chan struct{}, maxConnections)}, opt: opt}
 	s.grpc = grpc.NewServer(
 		grpc.Creds(peerCredentials{}),
 		grpc.MaxRecvMsgSize(maxRequest),
@@ -87,6 +87,36 @@ func Listen(opt Options) (*Server, error) {
 	controlv1.RegisterAccountsServer(s.grpc, &accounts{engine: opt.Engine})
 	controlv1.RegisterDaemonServer(s.grpc, &daemon{host: opt.Host})
 	return s, nil
+}
+
+// A limited listener has a bounded number of connections open. It is like
+// golang.org/x/net/netutil.LimitListener, whose connections cannot be asked who
+// is at the other end.
+type limited struct {
+	*net.UnixListener
+	slots chan struct{}
+}
+
+// Accept waits for a slot and a connection.
+func (l *limited) Accept() (net.Conn, error) {
+	l.slots <- struct{}{}
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &slotConn{UnixConn: conn, release: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+type slotConn struct {
+	*net.UnixConn
+	release func()
+}
+
+// Close gives the slot back.
+func (c *slotConn) Close() error {
+	defer c.release()
+	return c.UnixConn.Close()
 }
 
 // removeStale removes the socket that nobody listens on any more.
