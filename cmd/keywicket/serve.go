@@ -26,8 +26,11 @@ func (a *app) serveCommand() *cobra.Command {
 			if a.socket != "" {
 				return usage(cmd, fmt.Errorf("--socket is for those who ask the daemon; its own is in the configuration"))
 			}
-			f, err := a.loadChecked()
+			f, err := a.loadFile()
 			if err != nil {
+				return err
+			}
+			if err := checkParts(f); err != nil {
 				return err
 			}
 			log := newLog(a.err, f.Log)
@@ -39,17 +42,12 @@ func (a *app) serveCommand() *cobra.Command {
 	}
 }
 
-// loadChecked loads the configuration and finds all its faults.
-func (a *app) loadChecked() (*config.File, error) {
-	path := a.configPath
-	if path == "" {
-		path = defaultConfig
+// loadFile loads the configuration that --config names, or the usual one.
+func (a *app) loadFile() (*config.File, error) {
+	if a.configPath != "" {
+		return loadConfig(a.configPath)
 	}
-	f, err := loadConfig(path)
-	if err != nil {
-		return nil, err
-	}
-	return f, checkParts(f)
+	return loadConfig(defaultConfig)
 }
 
 // announce says that the daemon is ready, and lets HUP read the configuration
