@@ -80,21 +80,19 @@ func parseHead(text []byte, keys []*signer) (head, error) {
 }
 
 // readHead reads the head of the log in dir. One that does not fit is read
-// again: it may just be written.
-func readHead(dir string, keys []*signer) (h head, err error) {
-	for try := range 3 {
-		if try > 0 {
-			time.Sleep(5 * time.Millisecond)
+// again, up to grace times: it may just be written.
+func readHead(dir string, keys []*signer, grace int) (head, error) {
+	for try := 0; ; try++ {
+		text, err := readHeadFile(dir)
+		if err != nil {
+			return head{}, err
 		}
-		var text []byte
-		if text, err = readHeadFile(dir); err != nil {
-			break
+		h, err := parseHead(text, keys)
+		if err == nil || try >= grace {
+			return h, err
 		}
-		if h, err = parseHead(text, keys); err == nil {
-			break
-		}
+		time.Sleep(5 * time.Millisecond)
 	}
-	return h, err
 }
 
 func readHeadFile(dir string) ([]byte, error) {

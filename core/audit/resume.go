@@ -37,7 +37,7 @@ func (w *writer) resume(keys []*signer) error {
 	if err != nil {
 		return err
 	}
-	v := newVerifier(w.opt.Dir, keys)
+	v := newVerifier(w.opt.Dir, keys, 0)
 	v.resuming = true
 	if len(numbers) == 0 && w.isNew(v) {
 		// The head comes before the first file, so that no log is without one.

@@ -49,8 +49,7 @@ func Verify(dir string, keys [][]byte) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	v := newVerifier(dir, signers)
-	v.grace = 10
+	v := newVerifier(dir, signers, 10)
 	if err := v.run(0); err != nil {
 		return Report{}, unavailable("verify the audit log", err)
 	}
@@ -63,7 +62,7 @@ type verifier struct {
 	keys   []*signer
 	report Report
 
-	grace    int  // how often an unfinished line is waited for
+	grace    int
 	resuming bool // what a crash does is no fault, nor what is recorded already
 
 	chain   chain  // where the next line should go on
@@ -88,10 +87,12 @@ type verifier struct {
 // A gap is files that are missing.
 type gap struct{ from, to uint64 }
 
-func newVerifier(dir string, keys []*signer) *verifier {
-	v := &verifier{dir: dir, keys: keys, chain: chain{key: keys[0]}}
+// newVerifier reads the head of the log in dir. grace is for a log that is
+// written at the same time: how often something unfinished is read again.
+func newVerifier(dir string, keys []*signer, grace int) *verifier {
+	v := &verifier{dir: dir, keys: keys, chain: chain{key: keys[0]}, grace: grace}
 	// The head comes first: the log may only grow while it is read.
-	v.head, v.headErr = readHead(dir, keys)
+	v.head, v.headErr = readHead(dir, keys, grace)
 	v.headSeen = v.headErr == nil && v.head.File == 0
 	return v
 }
