@@ -25,7 +25,12 @@ type account struct {
 	twoStep   bool
 	passwords []password
 	tags      []tagGroup
-	deleted   []Ref // remembered ones (rule A14)
+	deleted   []deleted // remembered ones (rule A14)
+}
+
+type deleted struct {
+	ref Ref
+	at  time.Time
 }
 
 // A password is one app password as a sign-in needs it.
@@ -40,8 +45,9 @@ type password struct {
 	pin           string
 	suspended     bool
 	created       time.Time
-	expires       time.Time // zero: never
-	used          time.Time // last use, accurate to coarse; zero: never
+	expires       time.Time               // zero: never
+	used          time.Time               // last use, accurate to coarse; zero: never
+	previous      map[proof.Method][]byte // sealed material of the text before a rotation
 	previousUntil time.Time
 }
 
@@ -103,7 +109,7 @@ func newAccount(dir directory.Account, rec *record.Account, rev store.Revision, 
 		a.addTag(p.Previous, ownerPrevious, i)
 	}
 	for i, d := range rec.Remembered {
-		a.deleted = append(a.deleted, Ref{ID: hex.EncodeToString(d.Id), Name: d.Name})
+		a.deleted = append(a.deleted, deleted{ref: Ref{ID: hex.EncodeToString(d.Id), Name: d.Name}, at: fromMillis(d.Deleted)})
 		a.addTag(d.Tag, ownerDeleted, i)
 	}
 	return a
@@ -132,13 +138,19 @@ func newPassword(p *record.AppPassword) password {
 	for _, m := range p.Methods {
 		n.methods = append(n.methods, proof.Method(m))
 	}
-	for m, sealed := range p.Material {
-		if n.material == nil {
-			n.material = make(map[proof.Method][]byte, len(p.Material))
-		}
-		n.material[proof.Method(m)] = sealed
-	}
+	n.material, n.previous = byMethod(p.Material), byMethod(p.PreviousMaterial)
 	return n
+}
+
+func byMethod(stored map[string][]byte) map[proof.Method][]byte {
+	if len(stored) == 0 {
+		return nil
+	}
+	material := make(map[proof.Method][]byte, len(stored))
+	for m, sealed := range stored {
+		material[proof.Method(m)] = sealed
+	}
+	return material
 }
 
 func (a *account) addTag(t *record.Tag, o owner, index int) {
@@ -159,12 +171,33 @@ func (a *account) addTag(t *record.Tag, o owner, index int) {
 	a.tags[i].tags = append(a.tags[i].tags, text)
 }
 
+// forgotten says whether t is of a text that has been deleted for so long that
+// it is not told from a stranger's any more (rule A14).
+func (a *account) forgotten(t taggedText, now time.Time) bool {
+	switch t.owner {
+	case ownerDeleted:
+		return now.After(a.deleted[t.index].at.Add(rememberFor))
+	case ownerPrevious:
+		return now.After(a.passwords[t.index].previousUntil.Add(rememberFor))
+	}
+	return false
+}
+
 // size estimates how many octets of memory a takes.
 func (a *account) size() int {
-	size := 512 + 2*len(a.dir.Name) + 32*len(a.dir.Groups) + 96*len(a.deleted)
+	size := 512 + len(a.dir.ID) + 2*len(a.dir.Name) + 120*len(a.deleted)
+	for _, g := range a.dir.Groups {
+		size += 32 + len(g)
+	}
+	for k, v := range a.dir.Attributes {
+		size += 64 + len(k) + len(v)
+	}
 	for i := range a.passwords {
 		p := &a.passwords[i]
-		size += 360 + len(p.ref.Name) + len(p.pin) + 48*len(p.services) + 32*len(p.methods) + 160*len(p.material)
+		size += 400 + len(p.ref.Name) + len(p.profile) + len(p.pin) + 32*len(p.methods) + 160*(len(p.material)+len(p.previous))
+		for _, s := range p.services {
+			size += 32 + len(s)
+		}
 	}
 	for _, g := range a.tags {
 		size += 48 + 32*len(g.tags)

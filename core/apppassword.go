@@ -119,7 +119,7 @@ func (p *Policy) profileFor(n *NewAppPassword, o owned) (Profile, error) {
 	profile, ok := p.Profiles[n.Profile]
 	switch {
 	case !ok:
-		return profile, invalid("create", "there is no profile %q; there are: %s", n.Profile, strings.Join(p.profileNames(), ", "))
+		return profile, invalid("create", "there is no profile %q; there are: %s", shown(n.Profile), strings.Join(p.profileNames(), ", "))
 	case p.denies(o.dir.Groups) || profile.Deny:
 		return profile, denied("create", "app passwords are disallowed for %s with profile %q by the administrator", o.name, n.Profile)
 	case !o.dir.Enabled:
@@ -230,8 +230,8 @@ func materialKey(account, id []byte, method string, services []string) string {
 	return fmt.Sprintf("%x/%x/%s/%q", account, id, method, services)
 }
 
-func (e *Engine) openMaterial(a *account, p *password, m proof.Method) ([]byte, error) {
-	return e.keys.Open("material", materialKey(a.id[:], p.id[:], string(m), p.services), p.material[m])
+func (e *Engine) openMaterial(a *account, c candidate, m proof.Method) ([]byte, error) {
+	return e.keys.Open("material", materialKey(a.id[:], c.password.id[:], string(m), c.password.services), c.sealed)
 }
 
 // List returns the account's app passwords in the order of their creation.
@@ -257,13 +257,9 @@ func (e *Engine) owned(ctx context.Context, account string) (owned, error) {
 }
 
 func (e *Engine) describeAll(ctx context.Context, policy *Policy, o owned) ([]AppPassword, error) {
-	happened, err := e.activityOf(ctx, o.name)
+	uses, err := e.usesOf(ctx, o.name)
 	if err != nil {
 		return nil, err
-	}
-	uses := make(map[string]*record.Usage, len(happened.Usages))
-	for _, u := range happened.Usages {
-		uses[u.Id] = u
 	}
 	all := make([]AppPassword, 0, len(o.rec.AppPasswords))
 	for _, p := range o.rec.AppPasswords {
@@ -271,6 +267,19 @@ func (e *Engine) describeAll(ctx context.Context, policy *Policy, o owned) ([]Ap
 	}
 	slices.SortStableFunc(all, func(a, b AppPassword) int { return cmp.Compare(a.Created.UnixMilli(), b.Created.UnixMilli()) })
 	return all, nil
+}
+
+// usesOf returns the last uses of the account's app passwords by their ids.
+func (e *Engine) usesOf(ctx context.Context, name string) (map[string]*record.Usage, error) {
+	happened, err := e.activityOf(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	uses := make(map[string]*record.Usage, len(happened.Usages))
+	for _, u := range happened.Usages {
+		uses[u.Id] = u
+	}
+	return uses, nil
 }
 
 // describe returns what can be said of p; u is nil if it was never used.

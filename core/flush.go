@@ -1,13 +1,19 @@
 package core
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/keywicket/keywicket/core/internal/record"
 	"github.com/keywicket/keywicket/core/store"
 )
+
+// flushTime is how long a store may take for what was collected.
+const flushTime = 10 * time.Second
 
 // flushLoop writes what was collected, until ctx ends.
 func (e *Engine) flushLoop(ctx context.Context) {
@@ -19,18 +25,32 @@ func (e *Engine) flushLoop(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		if err := e.Flush(ctx); err != nil && ctx.Err() == nil {
+		if err := e.flushSoon(ctx); err != nil && ctx.Err() == nil {
 			e.log.Warn("last use and history could not be written; trying again", "err", err)
 		}
 	}
 }
 
+// flushSoon is Flush, but is not broken off when ctx ends: nobody would know
+// then what was written.
+func (e *Engine) flushSoon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	defer cancel()
+	return e.Flush(ctx)
+}
+
 // Flush writes the last uses and attempts that were collected. What cannot be
 // written is kept for the next time.
 func (e *Engine) Flush(ctx context.Context) error {
+	used, err := e.flush(ctx)
+	return cmp.Or(err, e.noteUses(ctx, used))
+}
+
+// flush writes what was collected, and returns the last uses that it wrote, by
+// account and id. It returns the first error and goes on after it.
+func (e *Engine) flush(ctx context.Context) (used map[string]map[string]time.Time, firstErr error) {
 	e.activity.flushing.Lock()
 	defer e.activity.flushing.Unlock()
-	var firstErr error
 	keep := func(err error) {
 		if firstErr == nil {
 			firstErr = err
@@ -45,10 +65,10 @@ func (e *Engine) Flush(ctx context.Context) error {
 		}
 	}
 	keep(e.applyFlush(ctx, &b))
-	keep(e.noteUses(ctx, names, b.outcomes))
+	used = e.activity.usesWritten(b.outcomes)
 	e.activity.written(names, func(name string) writeOutcome { return b.outcomes[name] })
 	keep(e.noteTime(ctx))
-	return firstErr
+	return used, firstErr
 }
 
 // A flushBatch is a batch of activity records that is being put together.
@@ -74,6 +94,9 @@ func (e *Engine) flushOne(ctx context.Context, name string, b *flushBatch) error
 		return err
 	}
 	e.activity.mu.Lock()
+	if before := e.activity.strangers[name]; before != nil { // from when it had no record
+		before.mergeInto(rec)
+	}
 	e.activity.writing[name].mergeInto(rec)
 	e.activity.mu.Unlock()
 	op, err := e.put(record.KindActivity, record.PrefixActivity+name, rec, rev)
@@ -91,6 +114,9 @@ func (e *Engine) applyFlush(ctx context.Context, b *flushBatch) error {
 		return nil
 	}
 	_, err := e.store.Apply(ctx, b.ops)
+	if err != nil && !errors.Is(err, store.ErrConflict) && e.isWritten(ctx, b.ops[0]) {
+		err = nil // written to be sure, only the answer was lost
+	}
 	if err == nil {
 		for _, name := range b.names {
 			b.outcomes[name] = writeDone
@@ -100,15 +126,18 @@ func (e *Engine) applyFlush(ctx context.Context, b *flushBatch) error {
 	return storeError("flush", err)
 }
 
-// noteUses writes the last uses of names into their accounts' own records,
-// where they are older than coarse there.
-func (e *Engine) noteUses(ctx context.Context, names []string, outcomes map[string]writeOutcome) error {
+// isWritten says whether the store holds what op writes. Sealed values differ
+// even if they hold the same.
+func (e *Engine) isWritten(ctx context.Context, op store.Op) bool {
+	entry, err := e.store.Get(ctx, op.Key)
+	return err == nil && bytes.Equal(entry.Value, op.Value) // not a secret: both are what the store has
+}
+
+// noteUses writes last uses into the accounts' own records, where they are
+// older than coarse there.
+func (e *Engine) noteUses(ctx context.Context, written map[string]map[string]time.Time) error {
 	var firstErr error
-	for _, name := range names {
-		used := e.activity.usesBeingWritten(name)
-		if outcomes[name] != writeDone || len(used) == 0 {
-			continue
-		}
+	for name, used := range written {
 		a, err := e.lookup(ctx, name)
 		if err == nil && a.needsNote(used) {
 			err = e.update(ctx, name, func(rec *record.Account) error {
@@ -138,18 +167,21 @@ func (a *account) needsNote(used map[string]time.Time) bool {
 	return false
 }
 
-func (a *activity) usesBeingWritten(name string) map[string]time.Time {
+// usesWritten returns the last uses that were written, by account and id.
+func (a *activity) usesWritten(outcomes map[string]writeOutcome) map[string]map[string]time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	d := a.writing[name]
-	if d == nil || len(d.usages) == 0 {
-		return nil
+	all := make(map[string]map[string]time.Time)
+	for name, d := range a.writing {
+		if outcomes[name] != writeDone || len(d.usages) == 0 {
+			continue
+		}
+		all[name] = make(map[string]time.Time, len(d.usages))
+		for id, u := range d.usages {
+			all[name][id] = u.last.at
+		}
 	}
-	used := make(map[string]time.Time, len(d.usages))
-	for id, u := range d.usages {
-		used[id] = u.last.at
-	}
-	return used
+	return all
 }
 
 // timeNote is how far the time in the store may be behind.

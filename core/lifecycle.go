@@ -75,7 +75,7 @@ func (e *Engine) Rotate(ctx context.Context, account, which string, overlap time
 	var made AppPassword
 	var text secret.Text
 	_, err := e.changeOne(ctx, account, which, EventRotated, func(o owned, i int) (err error) {
-		made, text, err = e.rotate(o, o.rec.AppPasswords[i], overlap)
+		made, text, err = e.rotate(ctx, o, o.rec.AppPasswords[i], overlap)
 		return err
 	})
 	if err != nil {
@@ -85,9 +85,13 @@ func (e *Engine) Rotate(ctx context.Context, account, which string, overlap time
 	return made, text, nil
 }
 
-func (e *Engine) rotate(o owned, p *record.AppPassword, overlap time.Duration) (AppPassword, secret.Text, error) {
+func (e *Engine) rotate(ctx context.Context, o owned, p *record.AppPassword, overlap time.Duration) (AppPassword, secret.Text, error) {
 	policy := e.policy.Load()
 	if _, err := policy.profileFor(&NewAppPassword{Profile: knownProfile(policy, p.Profile)}, o); err != nil {
+		return AppPassword{}, secret.Text{}, err
+	}
+	uses, err := e.usesOf(ctx, o.name)
+	if err != nil {
 		return AppPassword{}, secret.Text{}, err
 	}
 	letters := int(p.Letters)
@@ -103,8 +107,12 @@ func (e *Engine) rotate(o owned, p *record.AppPassword, overlap time.Duration) (
 		e.remember(o.rec, p, p.Previous)
 	}
 	p.Previous, p.PreviousUntil, p.Rotated = p.Tag, toMillis(now.Add(overlap)), toMillis(now)
+	p.PreviousMaterial = nil
+	if overlap > 0 {
+		p.PreviousMaterial = p.Material
+	}
 	e.setText(o.rec, p, &text)
-	return e.describe(policy, o, p, nil), text, nil
+	return e.describe(policy, o, p, uses[hex.EncodeToString(p.Id)]), text, nil
 }
 
 // knownProfile returns name, or the default profile where the administrator

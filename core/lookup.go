@@ -21,21 +21,28 @@ func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 		return cached, nil
 	}
 	var dir directory.Account
-	asked := e.opt.Now()
+	asked, answered := e.opt.Now(), false
 	if fresh {
 		dir, asked = cached.dir, cached.asked
 	} else {
 		var err error
 		dir, err = e.ask(ctx, name)
+		answered = err == nil
 		if KindOf(err) == KindUnavailable && cached != nil && asked.Sub(cached.asked) < e.opt.Stale {
 			dir, asked, err = cached.dir, cached.asked, nil
 		}
 		if err != nil {
+			if KindOf(err) != KindUnavailable {
+				e.cache.drop(name) // the last answer is this one
+			}
 			return nil, err
 		}
 	}
 	rec, rev, err := e.readAccount(ctx, name)
 	if err != nil {
+		if answered {
+			e.cache.drop(name) // it holds an answer from before
+		}
 		return nil, err
 	}
 	a := newAccount(dir, rec, rev, asked)
@@ -89,7 +96,9 @@ func (e *Engine) Ready(ctx context.Context) error {
 		return e.ready.err
 	}
 	_, _, err := e.readMeta(ctx)
-	e.ready.at, e.ready.err = now, err
+	if err == nil || ctx.Err() == nil { // that a caller left says nothing to the next
+		e.ready.at, e.ready.err = now, err
+	}
 	return err
 }
 

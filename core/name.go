@@ -76,7 +76,7 @@ const MaxName = 64
 // cleanName returns the name of an app password as it is stored, or what is
 // wrong with it (rule A2).
 func cleanName(typed string) (string, error) {
-	name := strings.TrimSpace(norm.NFC.String(typed))
+	name := composed(typed)
 	n := utf8.RuneCountInString(name)
 	if n == 0 || n > MaxName {
 		return "", invalid("name", "the name has %d characters; 1 to %d are allowed", n, MaxName)
@@ -94,6 +94,9 @@ func cleanName(typed string) (string, error) {
 	}
 	return name, nil
 }
+
+// composed returns a typed name in the form in which names are stored.
+func composed(typed string) string { return strings.TrimSpace(norm.NFC.String(typed)) }
 
 // isText says whether s is the text of an app password, right down to the
 // check letter: somebody put it into the wrong field.

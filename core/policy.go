@@ -102,8 +102,13 @@ func (p Policy) Validate() error {
 	if _, ok := p.Profiles[DefaultProfile]; !ok {
 		fault("there is no profile %q", DefaultProfile)
 	}
+	for _, d := range []time.Duration{p.UnusedAfter, p.FirstUseWithin} {
+		if d < 0 {
+			fault("a time of %s is negative", d)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.Profiles)) {
-		if err := p.Profiles[name].validate(); err != nil {
+		for _, err := range p.Profiles[name].faults() {
 			fault("profile %q: %w", name, err)
 		}
 	}
@@ -113,19 +118,36 @@ func (p Policy) Validate() error {
 	return &Error{Op: "policy", Kind: KindInvalid, Err: errors.Join(faults...)}
 }
 
-func (p Profile) validate() error {
+func (p Profile) faults() (faults []error) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if p.Letters != secret.Tiny && p.Letters != secret.Standard && p.Letters != secret.Long {
-		return fmt.Errorf("%d letters; %d, %d or %d are allowed", p.Letters, secret.Tiny, secret.Standard, secret.Long)
+		fault("%d letters; %d, %d or %d are allowed", p.Letters, secret.Tiny, secret.Standard, secret.Long)
 	}
 	if len(p.Services) == 0 || len(p.Methods) == 0 {
-		return errors.New("it has no service or no method, so that its app passwords would work nowhere")
+		fault("it has no service or no method, so that its app passwords would work nowhere")
 	}
 	for _, m := range p.Methods {
 		if !slices.Contains(proof.Methods(), m) {
-			return fmt.Errorf("method %q is none", m)
+			fault("method %q is none", m)
 		}
 	}
-	return nil
+	for _, d := range []time.Duration{p.ExpiresAfter, p.UnusedAfter, p.FirstUseWithin} {
+		if d < 0 {
+			fault("a time of %s is negative", d)
+		}
+	}
+	return faults
+}
+
+// clone returns a copy that shares nothing that a caller could still change.
+func (p Policy) clone() *Policy {
+	p.DenyGroups = slices.Clone(p.DenyGroups)
+	p.Profiles = maps.Clone(p.Profiles)
+	for name, profile := range p.Profiles {
+		profile.Services, profile.Methods = slices.Clone(profile.Services), slices.Clone(profile.Methods)
+		p.Profiles[name] = profile
+	}
+	return &p
 }
 
 // denies says whether app passwords are disallowed for the members of groups,

@@ -161,8 +161,9 @@ func (e *Engine) TurnOffTwoStep(ctx context.Context, account string) error {
 		if !o.rec.TwoStep.GetOn() && len(o.rec.TwoStep.GetPending()) == 0 {
 			return &Error{Op: "two-step", Kind: KindConflict, Err: errors.New("two-step verification is off already")}
 		}
+		wasOn := o.rec.TwoStep.GetOn()
 		o.rec.TwoStep, gone = nil, nil
-		if e.policy.Load().OnTwoStepOff == Delete {
+		if wasOn && e.policy.Load().OnTwoStepOff == Delete {
 			gone = e.removeAll(o.rec)
 		}
 		return nil

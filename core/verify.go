@@ -25,6 +25,8 @@ type verdict struct {
 	account *account
 	match   *password // the app password that was used; nil if none or the main password
 	ref     Ref       // the same for the record, also of a deleted one
+
+	mistyped bool // the check letter is wrong: no guess, whatever the reason is
 }
 
 // Verify decides an attempt. A nil error is the only yes. Every other answer
@@ -33,7 +35,7 @@ type verdict struct {
 // server is asked (KindLimited, KindUnavailable and whatever else).
 func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	v := e.decide(ctx, a)
-	if v.reason != "" && !e.mayAnswer(a, v.reason) {
+	if v.reason != "" && !e.mayAnswer(a, v) {
 		v.reason = ReasonThrottled
 	}
 	if err := e.recordAttempt(a, v); err != nil {
@@ -50,9 +52,11 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	return g, nil
 }
 
-// mayAnswer says whether this failure is one of those that are answered.
-func (e *Engine) mayAnswer(a Attempt, r Reason) bool {
-	if r == ReasonMistyped || r == ReasonUnavailable {
+// mayAnswer says whether this failure is one of those that are answered. A
+// mistyped text never counts, also where the account is unknown or disabled:
+// else who is silenced could find out by one which accounts there are.
+func (e *Engine) mayAnswer(a Attempt, v verdict) bool {
+	if v.mistyped || v.reason == ReasonUnavailable {
 		return true
 	}
 	ok := e.failures.allow(a.Service, serviceFailures)
@@ -119,7 +123,8 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a Attempt,
 	}
 	text, shape := secret.Parse(typed)
 	defer text.Wipe()
-	if shape == secret.ErrCheck && policy.MainPassword == MainNever {
+	v.mistyped = shape == secret.ErrCheck
+	if v.mistyped && policy.MainPassword == MainNever {
 		return v.refuse(ReasonMistyped)
 	}
 	v, ok := e.withAccount(ctx, v)
@@ -134,6 +139,10 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a Attempt,
 		found = v.account.find(e.keys, inner[:])
 		clear(inner[:])
 	}
+	now := e.clock.now()
+	if v.account.forgotten(found, now) {
+		found = taggedText{}
+	}
 	switch found.owner {
 	case ownerNone:
 		if !ok {
@@ -141,7 +150,7 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a Attempt,
 		}
 		return e.decideMain(ctx, policy, v, typed, shape)
 	case ownerDeleted:
-		v.ref = v.account.deleted[found.index]
+		v.ref = v.account.deleted[found.index].ref
 		if !ok {
 			return v
 		}
@@ -152,7 +161,7 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a Attempt,
 	switch {
 	case !ok:
 		return v
-	case found.owner == ownerPrevious && !e.clock.now().Before(v.match.previousUntil):
+	case found.owner == ownerPrevious && !now.Before(v.match.previousUntil):
 		return v.refuse(ReasonDeleted)
 	}
 	return e.decideMatch(ctx, policy, a, v)
@@ -234,26 +243,25 @@ func (p *password) disused(policy *Policy, now, used time.Time) bool {
 // fit, and does the work of MaxLimit trials whatever it finds.
 func (e *Engine) decideTrial(ctx context.Context, policy *Policy, a Attempt, v verdict, trial proof.Trial) verdict {
 	v, ok := e.withAccount(ctx, v)
-	var fitting []*password
+	var fitting []candidate
 	if v.account != nil {
-		for i := range v.account.passwords {
-			p := &v.account.passwords[i]
-			if p.material[trial.Method()] != nil && p.hasMethod(policy, trial.Method()) && p.inScope(policy, a.Service) {
-				fitting = append(fitting, p)
-			}
-		}
+		fitting = v.account.candidates(policy, a.Service, trial.Method(), e.clock.now())
 	}
 	dummy := proof.Material(trial.Method(), "")
 	for i := range max(MaxLimit, len(fitting)) {
-		material := dummy
-		if i < len(fitting) {
-			if opened, err := e.openMaterial(v.account, fitting[i], trial.Method()); err == nil {
-				material = opened
-			}
+		if i >= len(fitting) {
+			trial.Try(dummy)
+			continue
 		}
-		if trial.Try(material) && i < len(fitting) && v.match == nil {
-			v.match, v.ref = fitting[i], fitting[i].ref
+		material, err := e.openMaterial(v.account, fitting[i], trial.Method())
+		if err != nil { // the dummy is known to everybody: what it gives is no match
+			trial.Try(dummy)
+			continue
 		}
+		if trial.Try(material) && v.match == nil {
+			v.match, v.ref = fitting[i].password, fitting[i].password.ref
+		}
+		clear(material)
 	}
 	switch {
 	case !ok:
@@ -264,6 +272,29 @@ func (e *Engine) decideTrial(ctx context.Context, policy *Policy, a Attempt, v v
 		return v.refuse(ReasonMethodNotEnabled)
 	}
 	return v.refuse(ReasonWrong)
+}
+
+// A candidate is material that a response is tried against.
+type candidate struct {
+	password *password
+	sealed   []byte
+}
+
+// candidates returns the material of the app passwords that fit: also of the
+// text before a rotation, while that works.
+func (a *account) candidates(policy *Policy, service string, m proof.Method, now time.Time) []candidate {
+	var fitting []candidate
+	for i := range a.passwords {
+		p := &a.passwords[i]
+		if p.material[m] == nil || !p.hasMethod(policy, m) || !p.inScope(policy, service) {
+			continue
+		}
+		fitting = append(fitting, candidate{p, p.material[m]})
+		if p.previous[m] != nil && now.Before(p.previousUntil) {
+			fitting = append(fitting, candidate{p, p.previous[m]})
+		}
+	}
+	return fitting
 }
 
 // innerLabel sets inner hashes apart from other hashes of the same octets.
