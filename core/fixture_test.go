@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha1"
@@ -80,6 +81,19 @@ func (f *fixture) reopen() {
 	f.t.Helper()
 	must(f.t, f.Close())
 	f.open()
+}
+
+// another opens a second engine over the same store: another node. It has a
+// directory of its own where the first has the local one.
+func (f *fixture) another() *fixture {
+	f.t.Helper()
+	g := &fixture{t: f.t, ctx: f.ctx, store: &faultyStore{Store: f.store.Store}, keys: f.keys, policy: f.policy, now: f.clock(), opt: f.opt}
+	g.opt.Store, g.opt.Recorder, g.opt.Now, g.opt.Policy = g.store, g, g.clock, &g.policy
+	if _, ok := f.opt.Directory.(*local.Directory); ok {
+		g.opt.Directory = local.New(g.store, g.keys, local.Options{Now: g.clock, Cost: local.Cost{Time: 1, MemoryKiB: 8, Threads: 1}})
+	}
+	g.open()
+	return g
 }
 
 func (f *fixture) clock() time.Time {
@@ -210,7 +224,10 @@ func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 type faultyStore struct {
 	store.Store
 	mu      sync.Mutex
-	down    error // what every method says, if not nil
+	down    error             // what every method says, if not nil
+	refused error             // what Apply says and does not write, if not nil
+	lost    error             // what Apply says after it wrote, if not nil
+	before  func(store.Batch) // called by Apply before it writes, if not nil
 	gets    []string
 	applied int
 }
@@ -219,6 +236,27 @@ func (s *faultyStore) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down = err
+}
+
+// refuse makes Apply say err.
+func (s *faultyStore) refuse(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = err
+}
+
+// lose makes Apply write and then say err.
+func (s *faultyStore) lose(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = err
+}
+
+// intercept makes Apply call f before it writes; nil ends that.
+func (s *faultyStore) intercept(f func(store.Batch)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = f
 }
 
 // count returns how many records were read and batches written since last time.
@@ -244,12 +282,43 @@ func (s *faultyStore) Get(ctx context.Context, key string) (store.Entry, error) 
 func (s *faultyStore) Apply(ctx context.Context, b store.Batch) (store.Revision, error) {
 	s.mu.Lock()
 	s.applied++
+	down, lost, before := cmp.Or(s.down, s.refused), s.lost, s.before
+	s.mu.Unlock()
+	if down != nil {
+		return 0, down
+	}
+	if before != nil {
+		before(b)
+	}
+	rev, err := s.Store.Apply(ctx, b)
+	if err == nil && lost != nil {
+		return 0, lost
+	}
+	return rev, err
+}
+
+func (s *faultyStore) Scan(ctx context.Context, prefix, after string, limit int) ([]store.Entry, error) {
+	s.mu.Lock()
 	err := s.down
 	s.mu.Unlock()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return s.Store.Apply(ctx, b)
+	return s.Store.Scan(ctx, prefix, after, limit)
+}
+
+// all returns everything that is kept.
+func (s *faultyStore) all(t testing.TB) []store.Entry {
+	t.Helper()
+	var all []store.Entry
+	for after := ""; ; after = all[len(all)-1].Key {
+		some, err := s.Store.Scan(t.Context(), "", after, 100)
+		must(t, err)
+		all = append(all, some...)
+		if len(some) < 100 {
+			return all
+		}
+	}
 }
 
 // A mirror is a directory without Watch, Recognizer or Editor, that fails on
@@ -295,4 +364,11 @@ func (m *mirror) VerifyPassword(ctx context.Context, name string, password []byt
 		return directory.ErrDenied
 	}
 	return nil
+}
+
+// ended returns a context whose caller has left.
+func ended(f *fixture) context.Context {
+	ctx, cancel := context.WithCancel(f.ctx)
+	cancel()
+	return ctx
 }
