@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,6 +105,40 @@ func (k *Keyring) WriteFile(path string) (err error) {
 	}
 	if err != nil {
 		return fmt.Errorf("write the keyring: %w", err)
+	}
+	return nil
+}
+
+// ReplaceFile writes k over the keyring file at path, and returns when the new
+// one would survive a loss of power. Until then, and after an error, the file
+// is as it was. Owner and mode stay.
+func (k *Keyring) ReplaceFile(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("replace the keyring: %w", err)
+	}
+	if isCredential(path) {
+		return fmt.Errorf("the keyring %s is a credential that systemd made: change the file that LoadCredential= names, and restart", path)
+	}
+	temporary := path + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a try that was interrupted
+		return fmt.Errorf("replace the keyring: %w", err)
+	}
+	if err := k.WriteFile(temporary); err != nil {
+		return err
+	}
+	err = os.Chmod(temporary, info.Mode().Perm())
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && err == nil {
+		err = os.Chown(temporary, int(stat.Uid), int(stat.Gid))
+	}
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("replace the keyring: %w", err), os.RemoveAll(temporary))
 	}
 	return nil
 }

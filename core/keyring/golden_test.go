@@ -78,7 +78,7 @@ func TestGoldenDerivation(t *testing.T) {
 		if tag, ok := k.Tag(id, []byte("inner hash")); !ok || hex.EncodeToString(tag[:]) != want.tag {
 			t.Errorf("key %d: tag %x, %v, want %s", i, tag, ok, want.tag)
 		}
-		alone := &Keyring{keys: k.keys[i : i+1]}
+		alone := newKeyring(&ring{keys: k.current.Load().keys[i : i+1]})
 		if got := hex.EncodeToString(alone.AuditKey()); got != want.audit {
 			t.Errorf("key %d: audit key %s, want %s", i, got, want.audit)
 		}

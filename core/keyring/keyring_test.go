@@ -184,7 +184,7 @@ func leaks(s string) bool {
 	if err != nil {
 		panic(err)
 	}
-	r := k.keys[0]
+	r := k.current.Load().keys[0]
 	for _, key := range [][]byte{r.root[:], r.audit[:], r.tags.key[:], r.jitter.key[:]} {
 		for _, form := range []string{string(key[:6]), hex.EncodeToString(key[:6]), base64.StdEncoding.EncodeToString(key[:6]), strings.Trim(fmt.Sprint(key[:6]), "[]")} {
 			if strings.Contains(strings.ToLower(s), strings.ToLower(form)) {
@@ -199,29 +199,30 @@ func TestNeverPrinted(t *testing.T) {
 	k := goldenRing(t)
 	type exported struct{ Keyring *Keyring }
 	type hidden struct{ keyring *Keyring }
-	type value struct{ keyring Keyring }
+	type inner struct{ ring ring }
+	now := k.current.Load()
 	for verb := rune('A'); verb <= 'z'; verb++ {
 		for _, flags := range []string{"", "+", "#"} {
 			format := "%" + flags + string(verb)
 			letter := 'a' <= verb|' ' && verb|' ' <= 'z' && !strings.ContainsRune("Tpw", verb)
-			if got := fmt.Sprintf(format, k) + fmt.Sprintf(format, k.keys[0]); letter && got != printed+printed {
+			if got := fmt.Sprintf(format, k) + fmt.Sprintf(format, now.keys[0]); letter && got != printed+printed {
 				t.Errorf("%s gives %s", format, got)
 			}
-			for _, v := range []any{k, *k, k.keys[0], exported{k}, &exported{k}, hidden{k}, &hidden{k}, value{*k}, []*Keyring{k}, k.keys} {
+			for _, v := range []any{k, now, *now, now.keys[0], now.retired, exported{k}, &exported{k}, hidden{k}, &hidden{k}, inner{*now}, []*Keyring{k}, now.keys} {
 				if got := fmt.Sprintf(format, v); leaks(got) {
 					t.Fatalf("%s of %T gives %.200s", format, v, got)
 				}
 			}
 		}
 	}
-	if !leaks(fmt.Sprint(*k.keys[0].root)) || !leaks(string(k.Marshal())) {
+	if !leaks(fmt.Sprint(*now.keys[0].root)) || !leaks(string(k.Marshal())) {
 		t.Error("leaks finds nothing at all")
 	}
 }
 
 func TestNeverLogged(t *testing.T) {
 	k := goldenRing(t)
-	b, err := json.Marshal(map[string]any{"a": k, "b": *k, "c": k.keys})
+	b, err := json.Marshal(map[string]any{"a": k, "b": k.current.Load(), "c": k.current.Load().keys})
 	if want := `{"a":"[keyring]","b":"[keyring]","c":["[keyring]","[keyring]"]}`; err != nil || string(b) != want {
 		t.Errorf("JSON is %s, %v", b, err)
 	}
@@ -232,8 +233,8 @@ func TestNeverLogged(t *testing.T) {
 		t.Errorf("slog value is %s", v)
 	}
 	var out bytes.Buffer
-	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "k", k, "v", *k, "key", k.keys[0])
-	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "k", k, "v", *k, "key", k.keys[0])
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "k", k, "v", k.current.Load(), "key", k.current.Load().keys[0])
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "k", k, "v", k.current.Load(), "key", k.current.Load().keys[0])
 	if leaks(out.String()) || strings.Count(out.String(), printed) != 6 {
 		t.Errorf("logged: %s", out.String())
 	}

@@ -39,7 +39,7 @@ const (
 // Seal encrypts plain with the newest key for the record of that kind at that
 // key of the store. Only Open with the same kind and key opens it.
 func (k *Keyring) Seal(kind, key string, plain []byte) []byte {
-	r := k.newest()
+	r := k.current.Load().newest()
 	b := make([]byte, sealedAt, Overhead+len(plain))
 	b[0] = version
 	copy(b[1:], r.id[:])
@@ -61,7 +61,7 @@ func (k *Keyring) Open(kind, key string, sealed []byte) ([]byte, error) {
 		return nil, ErrTampered
 	}
 	id := KeyID(sealed[1:headerSize])
-	r := k.find(id)
+	r := k.current.Load().find(id)
 	if r == nil {
 		return nil, unknownKey(id)
 	}
@@ -70,6 +70,15 @@ func (k *Keyring) Open(kind, key string, sealed []byte) ([]byte, error) {
 		return nil, ErrTampered // the cause says less
 	}
 	return plain, nil
+}
+
+// SealedWith returns the id of the key that sealed is sealed with; false if it
+// is no envelope of this version.
+func SealedWith(sealed []byte) (KeyID, bool) {
+	if len(sealed) < Overhead || sealed[0] != version {
+		return KeyID{}, false
+	}
+	return KeyID(sealed[1:headerSize]), true
 }
 
 func unknownKey(id KeyID) error { return fmt.Errorf("%w: key id %s", ErrUnknownKey, id) }

@@ -57,7 +57,7 @@ func TestParseRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		many += strings.SplitAfterN(string((&Keyring{keys: []*rootKey{r}}).Marshal()), "\n", 2)[1]
+		many += strings.SplitAfterN(string(newKeyring(&ring{keys: []*rootKey{r}}).Marshal()), "\n", 2)[1]
 	}
 	for name, tt := range map[string]struct{ text, want string }{
 		"nothing":         {"", "line 1: empty"},
