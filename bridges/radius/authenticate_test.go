@@ -294,6 +294,9 @@ func TestR6WhichClient(t *testing.T) {
 		if got != want {
 			t.Errorf("%s belongs to %q, want %q", source, got, want)
 		}
+		if plain := from.source(); plain.Zone() != "" || plain.Is4In6() {
+			t.Errorf("%s is said to be %v", source, plain)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func attemptOf(t *testing.T, config Config, attributes ...[]byte) (got asked) {
 		request := signRequest(rawPacket(1, 1, testAuthenticator(1), append([][]byte{emptyMA}, attributes...)...), testSecret)
 		h.ask(request)
 		all := h.engine.attempts()
-		if len(all) != 1 {
+		if len(all) != 1 || h.s.counters.dropped[dropPanic].Load() != 0 {
 			t.Fatalf("the engine was asked %d times: %v", len(all), h.s.Counters().Dropped)
 		}
 		got = all[0]
@@ -123,6 +123,8 @@ func TestR9R14Malformed(t *testing.T) {
 		"Authorize-Only":      {attr(1, testName), password, attr(6, "\x00\x00\x00\x11")},
 		"Call-Check":          {attr(1, testName), password, attr(6, "\x00\x00\x00\x0a")},
 		"short Service-Type":  {attr(1, testName), password, attr(6, "\x00\x00\x11")},
+		"one octet of it":     {attr(1, testName), password, attr(6, "\x11")},
+		"five octets of it":   {attr(1, testName), password, attr(6, "\x00\x00\x00\x01\x00")},
 		"two Service-Types":   {attr(1, testName), password, attr(6, "\x00\x00\x00\x01"), attr(6, "\x00\x00\x00\x11")},
 		"large Service-Type":  {attr(1, testName), password, attr(6, "\x01\x00\x00\x0b")},
 		"empty Service-Type":  {attr(1, testName), password, attr(6, "")},

@@ -25,9 +25,9 @@ type Server struct {
 	counters counters
 	requests sync.Pool // of *request
 
-	// Lines about strangers, about what clients send, about what is behind us.
-	// Apart, so that a flood of one hides none of the others.
-	strangers, faults, troubles sieve
+	// Lines about strangers, about what clients send, about recordings, about
+	// what is behind us. Apart, so that a flood of one hides none of the others.
+	strangers, faults, alerts, troubles sieve
 
 	ctx     context.Context // ends with Close; attempts are made under it
 	cancel  context.CancelFunc
