@@ -61,6 +61,9 @@ type Engine struct {
 	mainSlots chan struct{} // taken while a main password is checked
 	clock     clock
 
+	rotated   chan struct{} // a token: the keyring has a newer key
+	resealing atomic.Bool
+
 	timeNoted int64 // the time in the store, Unix milliseconds; of Flush alone
 	ready     readiness
 
@@ -87,6 +90,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 		codes:    newFailures(opt.Now),
 
 		mainSlots: make(chan struct{}, mainChecks),
+		rotated:   make(chan struct{}, 1),
 	}
 	e.activity = newActivity()
 	e.policy.Store(opt.Policy.clone())
@@ -98,6 +102,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	e.stop = stop
 	e.startWatches(background)
 	e.done.Go(func() { e.flushLoop(background) })
+	e.done.Go(func() { e.resealLoop(background) })
 	return e, nil
 }
 

@@ -230,6 +230,9 @@ type faultyStore struct {
 	before  func(store.Batch) // called by Apply before it writes, if not nil
 	gets    []string
 	applied int
+
+	limited    bool // writes fail once writesLeft of them are done
+	writesLeft int
 }
 
 func (s *faultyStore) fail(err error) {
@@ -282,7 +285,7 @@ func (s *faultyStore) Get(ctx context.Context, key string) (store.Entry, error) 
 func (s *faultyStore) Apply(ctx context.Context, b store.Batch) (store.Revision, error) {
 	s.mu.Lock()
 	s.applied++
-	down, lost, before := cmp.Or(s.down, s.refused), s.lost, s.before
+	down, lost, before := cmp.Or(s.down, s.refused, s.mayWrite()), s.lost, s.before
 	s.mu.Unlock()
 	if down != nil {
 		return 0, down

@@ -14,12 +14,15 @@ type Stats struct {
 	// ClockBehind is how far the wall clock is behind the latest time that was
 	// ever seen; expiry goes by the later of the two.
 	ClockBehind time.Duration
+
+	// Resealing: records are being brought under the newest key.
+	Resealing bool
 }
 
 // Stats returns figures about e.
 func (e *Engine) Stats() Stats {
 	accounts, octets := e.cache.stats()
-	return Stats{CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lostCount(), ClockBehind: e.clock.behind()}
+	return Stats{CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lostCount(), ClockBehind: e.clock.behind(), Resealing: e.resealing.Load()}
 }
 
 func (a *activity) lostCount() uint64 {
