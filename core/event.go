@@ -31,6 +31,8 @@ const (
 	EventAccountDisabled EventKind = "account-disabled"
 	EventAccountDeleted  EventKind = "account-deleted"
 	EventPasswordSet     EventKind = "main-password-set"
+	EventKeyRotated      EventKind = "key-rotated"
+	EventKeyRetired      EventKind = "key-retired"
 	EventTamper          EventKind = "tamper"
 )
 
@@ -39,7 +41,8 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventAttempt, EventCreated, EventDeleted, EventSuspended, EventResumed, EventRotated, EventPinned, EventRepinned,
 		EventTwoStepEnrolled, EventTwoStepOn, EventTwoStepOff, EventCodeUsed, EventCodeRefused,
-		EventAccountAdded, EventAccountEnabled, EventAccountDisabled, EventAccountDeleted, EventPasswordSet, EventTamper,
+		EventAccountAdded, EventAccountEnabled, EventAccountDisabled, EventAccountDeleted, EventPasswordSet,
+		EventKeyRotated, EventKeyRetired, EventTamper,
 	}
 }
 

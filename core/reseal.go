@@ -211,9 +211,20 @@ func (e *Engine) retag(rec *record.Account) error {
 	return nil
 }
 
-// KeyRotated tells the engine that its keyring has a newer key: it brings the
-// records under it in the background, as Open does where it finds two keys.
-func (e *Engine) KeyRotated() {
+// KeyRotated tells the engine that its keyring has a newer key: it records
+// that, and brings the records under it in the background, as Open does where
+// it finds two keys.
+func (e *Engine) KeyRotated(ctx context.Context) {
+	e.record(ctx, Event{Kind: EventKeyRotated, Detail: e.keys.Newest().String()})
+	e.wantReseal()
+}
+
+// KeyRetired tells the engine that a key was taken out of its keyring.
+func (e *Engine) KeyRetired(ctx context.Context, id keyring.KeyID) {
+	e.record(ctx, Event{Kind: EventKeyRetired, Detail: id.String()})
+}
+
+func (e *Engine) wantReseal() {
 	select {
 	case e.rotated <- struct{}{}:
 	default: // it is told already
@@ -226,7 +237,7 @@ const resealRetry = 30 * time.Second
 // resealLoop brings records under the newest key, until ctx ends.
 func (e *Engine) resealLoop(ctx context.Context) {
 	if len(e.keys.IDs()) > 1 {
-		e.KeyRotated()
+		e.wantReseal()
 	}
 	for {
 		select {
@@ -250,7 +261,7 @@ func (e *Engine) resealLoop(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-time.After(resealRetry):
-				e.KeyRotated()
+				e.wantReseal()
 			}
 		}
 	}

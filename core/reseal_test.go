@@ -141,7 +141,7 @@ func TestKeyRotatedInBackground(t *testing.T) {
 	f := newFixture(t, nil)
 	_, text := f.addAlain()
 	old := f.rotate()
-	f.KeyRotated()
+	f.KeyRotated(f.ctx)
 	f.waitUnused(old)
 	old = f.rotate()
 	f.reopen()

@@ -35,6 +35,12 @@ type Host interface {
 	// Reload reads the configuration again. The error says every fault; then
 	// nothing was changed.
 	Reload(ctx context.Context) (warnings []string, err error)
+
+	// ListKeys, RotateKey and RetireKey serve the methods of the contract.
+	// Their errors are *core.Error.
+	ListKeys(ctx context.Context) (*controlv1.ListKeysResponse, error)
+	RotateKey(ctx context.Context) (*controlv1.ListKeysResponse, error)
+	RetireKey(ctx context.Context, id string) (*controlv1.ListKeysResponse, error)
 }
 
 // Options say what a server needs.
@@ -253,4 +259,19 @@ func (d *daemon) Reload(ctx context.Context, _ *controlv1.ReloadRequest) (*contr
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	return &controlv1.ReloadResponse{Warnings: warnings}, nil
+}
+
+func (d *daemon) ListKeys(ctx context.Context, _ *controlv1.ListKeysRequest) (*controlv1.ListKeysResponse, error) {
+	r, err := d.host.ListKeys(ctx)
+	return r, statusOf(err)
+}
+
+func (d *daemon) RotateKey(ctx context.Context, _ *controlv1.RotateKeyRequest) (*controlv1.ListKeysResponse, error) {
+	r, err := d.host.RotateKey(ctx)
+	return r, statusOf(err)
+}
+
+func (d *daemon) RetireKey(ctx context.Context, r *controlv1.RetireKeyRequest) (*controlv1.ListKeysResponse, error) {
+	keys, err := d.host.RetireKey(ctx, r.Id)
+	return keys, statusOf(err)
 }

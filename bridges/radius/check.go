@@ -168,7 +168,7 @@ func (k *checker) signing(c *Client, name string) {
 		k.warn(name, "limit_proxy_state", "off: replies to this client can be forged (CVE-2024-3596)")
 	}
 	if c.AllowReplayedAuthenticator {
-		k.warn(name, "allow_replayed_authenticator", "a recorded request of this client is answered again when somebody sends it again")
+		k.warn(name, "allow_repeated_authenticator", "a recorded request of this client is answered again when somebody sends it again")
 	}
 }
 

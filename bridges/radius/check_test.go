@@ -57,7 +57,7 @@ func TestR6Check(t *testing.T) {
 		"never":             {func(c *Config) { never(&c.Clients[0]) }, "", "vpn1/require_message_authenticator: requests in the name"},
 		"auto":              {func(c *Config) { auto(&c.Clients[0]) }, "", "vpn1/require_message_authenticator: until"},
 		"proxy limit off":   {func(c *Config) { c.Clients[0].AllowUnsignedProxyState = true }, "", "vpn1/limit_proxy_state: off"},
-		"replay allowed":    {func(c *Config) { c.Clients[0].AllowReplayedAuthenticator = true }, "", "vpn1/allow_replayed_authenticator: "},
+		"replay allowed":    {func(c *Config) { c.Clients[0].AllowReplayedAuthenticator = true }, "", "vpn1/allow_repeated_authenticator: "},
 		"no client":         {func(c *Config) { c.Clients = nil }, "", "/client: there is no client"},
 		"no listen":         {func(c *Config) { c.Listen = nil }, "/listen: no address", ""},
 		"listen on a name":  {func(c *Config) { c.Listen = []string{"localhost:1812"} }, "/listen: ", ""},

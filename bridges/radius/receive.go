@@ -148,7 +148,7 @@ func refusal(why drop) string {
 // alert logs a Request Authenticator that came before.
 func (s *Server) alert(c *client, source netip.Addr, now time.Time) {
 	if held, ok := s.alerts.pass(source, now); ok {
-		s.log.Error("radius: request dropped: its Request Authenticator was used in the last 5 minutes. Either somebody sends recorded requests, or the client makes bad random numbers; then set allow_replayed_authenticator for it",
+		s.log.Error("radius: request dropped: its Request Authenticator was used in the last 5 minutes. Either somebody sends recorded requests, or the client makes bad random numbers; then set allow_repeated_authenticator for it",
 			"client", c.Name, "source", source, "held_back", held)
 	}
 }

@@ -105,7 +105,7 @@ func (a *app) auditVerify() *cobra.Command {
 				if err != nil {
 					return usageError{err}
 				}
-				keys = append(keys, k.AuditKey())
+				keys = append(append(keys, k.AuditKey()), k.OldAuditKeys()...)
 			}
 			report, err := audit.Verify(file.Audit.Path, keys)
 			if err != nil {

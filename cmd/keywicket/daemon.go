@@ -35,10 +35,11 @@ type daemon struct {
 	started time.Time
 	metrics *metrics
 
+	keys   *keyring.Keyring
 	engine *core.Engine
 	radius *radius.Server // nil: off
 
-	mu   sync.Mutex // held while the configuration is read again
+	mu   sync.Mutex // held while the configuration is read again, or the keyring is changed
 	file *config.File
 }
 
@@ -59,7 +60,7 @@ func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*da
 		return err
 	}
 	defer func() { err = errors.Join(err, events.Close()) }()
-	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), file: f}
+	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f}
 	recorders := append(recorders{events, d.metrics}, extra...)
 	d.engine, err = core.Open(ctx, engineOptions(f, s, keys, recorders, log))
 	if core.KindOf(err) == core.KindInvalid {
@@ -170,6 +171,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	}
 	for _, w := range f.Warnings() {
 		s.Warnings = append(s.Warnings, w.Error())
+	}
+	if stats.Resealing {
+		s.Warnings = append(s.Warnings, "records are being brought under the newest key; keywicket keyring check says how many are left")
 	}
 	if stats.ClockBehind > time.Minute {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the clock is %s behind the latest time that was seen, which expiry goes by", stats.ClockBehind.Round(time.Second)))

@@ -47,7 +47,7 @@ func openDirectory(s *badgerstore.Store, keys *keyring.Keyring) directory.Direct
 }
 
 func openAudit(f *config.File, keys *keyring.Keyring, log *slog.Logger) (*audit.Log, error) {
-	return audit.Open(audit.Options{Dir: f.Audit.Path, Key: keys.AuditKey(), Log: log})
+	return audit.Open(audit.Options{Dir: f.Audit.Path, Key: keys.AuditKey(), OldKeys: keys.OldAuditKeys(), Log: log})
 }
 
 // engineOptions says what the engine works with.

@@ -2093,6 +2093,234 @@ func (x *ReloadResponse) GetWarnings() []string {
 	return nil
 }
 
+type ListKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysRequest) Reset() {
+	*x = ListKeysRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysRequest) ProtoMessage() {}
+
+func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListKeysRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{35}
+}
+
+type ListKeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*RootKey             `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`            // the oldest first; the last one seals
+	Resealing     bool                   `protobuf:"varint,2,opt,name=resealing,proto3" json:"resealing,omitempty"` // records are being brought under the newest key
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysResponse) Reset() {
+	*x = ListKeysResponse{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysResponse) ProtoMessage() {}
+
+func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListKeysResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListKeysResponse) GetKeys() []*RootKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ListKeysResponse) GetResealing() bool {
+	if x != nil {
+		return x.Resealing
+	}
+	return false
+}
+
+type RootKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Created       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created,proto3" json:"created,omitempty"`
+	Records       uint64                 `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"` // that need it; not told by RotateKey
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RootKey) Reset() {
+	*x = RootKey{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RootKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RootKey) ProtoMessage() {}
+
+func (x *RootKey) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RootKey.ProtoReflect.Descriptor instead.
+func (*RootKey) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *RootKey) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RootKey) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *RootKey) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+type RotateKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyRequest) Reset() {
+	*x = RotateKeyRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyRequest) ProtoMessage() {}
+
+func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{38}
+}
+
+type RetireKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireKeyRequest) Reset() {
+	*x = RetireKeyRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireKeyRequest) ProtoMessage() {}
+
+func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireKeyRequest.ProtoReflect.Descriptor instead.
+func (*RetireKeyRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RetireKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 var File_plugins_proto_controlv1_control_proto protoreflect.FileDescriptor
 
 const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
@@ -2241,7 +2469,18 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\tR\x05state\"\x0f\n" +
 	"\rReloadRequest\",\n" +
 	"\x0eReloadResponse\x12\x1a\n" +
-	"\bwarnings\x18\x01 \x03(\tR\bwarnings2\x8b\a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\x11\n" +
+	"\x0fListKeysRequest\"c\n" +
+	"\x10ListKeysResponse\x121\n" +
+	"\x04keys\x18\x01 \x03(\v2\x1d.keywicket.control.v1.RootKeyR\x04keys\x12\x1c\n" +
+	"\tresealing\x18\x02 \x01(\bR\tresealing\"i\n" +
+	"\aRootKey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x124\n" +
+	"\acreated\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x18\n" +
+	"\arecords\x18\x03 \x01(\x04R\arecords\"\x12\n" +
+	"\x10RotateKeyRequest\"\"\n" +
+	"\x10RetireKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id2\x8b\a\n" +
 	"\fAppPasswords\x12S\n" +
 	"\x06Create\x12#.keywicket.control.v1.CreateRequest\x1a$.keywicket.control.v1.CreateResponse\x12M\n" +
 	"\x04List\x12!.keywicket.control.v1.ListRequest\x1a\".keywicket.control.v1.ListResponse\x12Y\n" +
@@ -2264,10 +2503,13 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\rEnrollTwoStep\x12$.keywicket.control.v1.AccountRequest\x1a+.keywicket.control.v1.EnrollTwoStepResponse\x12k\n" +
 	"\x0eConfirmTwoStep\x12+.keywicket.control.v1.ConfirmTwoStepRequest\x1a,.keywicket.control.v1.ConfirmTwoStepResponse\x12U\n" +
 	"\x0eTurnOffTwoStep\x12$.keywicket.control.v1.AccountRequest\x1a\x1d.keywicket.control.v1.Account\x12\\\n" +
-	"\tCheckCode\x12&.keywicket.control.v1.CheckCodeRequest\x1a'.keywicket.control.v1.CheckCodeResponse2\xb2\x01\n" +
+	"\tCheckCode\x12&.keywicket.control.v1.CheckCodeRequest\x1a'.keywicket.control.v1.CheckCodeResponse2\xc7\x03\n" +
 	"\x06Daemon\x12S\n" +
 	"\x06Status\x12#.keywicket.control.v1.StatusRequest\x1a$.keywicket.control.v1.StatusResponse\x12S\n" +
-	"\x06Reload\x12#.keywicket.control.v1.ReloadRequest\x1a$.keywicket.control.v1.ReloadResponseB8Z6github.com/keywicket/keywicket/plugins/proto/controlv1b\x06proto3"
+	"\x06Reload\x12#.keywicket.control.v1.ReloadRequest\x1a$.keywicket.control.v1.ReloadResponse\x12Y\n" +
+	"\bListKeys\x12%.keywicket.control.v1.ListKeysRequest\x1a&.keywicket.control.v1.ListKeysResponse\x12[\n" +
+	"\tRotateKey\x12&.keywicket.control.v1.RotateKeyRequest\x1a&.keywicket.control.v1.ListKeysResponse\x12[\n" +
+	"\tRetireKey\x12&.keywicket.control.v1.RetireKeyRequest\x1a&.keywicket.control.v1.ListKeysResponseB8Z6github.com/keywicket/keywicket/plugins/proto/controlv1b\x06proto3"
 
 var (
 	file_plugins_proto_controlv1_control_proto_rawDescOnce sync.Once
@@ -2281,7 +2523,7 @@ func file_plugins_proto_controlv1_control_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_controlv1_control_proto_rawDescData
 }
 
-var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*AppPassword)(nil),            // 0: keywicket.control.v1.AppPassword
 	(*Use)(nil),                    // 1: keywicket.control.v1.Use
@@ -2318,81 +2560,94 @@ var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*PluginStatus)(nil),           // 32: keywicket.control.v1.PluginStatus
 	(*ReloadRequest)(nil),          // 33: keywicket.control.v1.ReloadRequest
 	(*ReloadResponse)(nil),         // 34: keywicket.control.v1.ReloadResponse
-	nil,                            // 35: keywicket.control.v1.StatusResponse.BridgesEntry
-	nil,                            // 36: keywicket.control.v1.BridgeStatus.CountersEntry
-	(*timestamppb.Timestamp)(nil),  // 37: google.protobuf.Timestamp
+	(*ListKeysRequest)(nil),        // 35: keywicket.control.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),       // 36: keywicket.control.v1.ListKeysResponse
+	(*RootKey)(nil),                // 37: keywicket.control.v1.RootKey
+	(*RotateKeyRequest)(nil),       // 38: keywicket.control.v1.RotateKeyRequest
+	(*RetireKeyRequest)(nil),       // 39: keywicket.control.v1.RetireKeyRequest
+	nil,                            // 40: keywicket.control.v1.StatusResponse.BridgesEntry
+	nil,                            // 41: keywicket.control.v1.BridgeStatus.CountersEntry
+	(*timestamppb.Timestamp)(nil),  // 42: google.protobuf.Timestamp
 }
 var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
-	37, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	37, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
-	37, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
+	42, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	42, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
+	42, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: keywicket.control.v1.AppPassword.last_use:type_name -> keywicket.control.v1.Use
-	37, // 4: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
-	37, // 5: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
+	42, // 4: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
+	42, // 5: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
 	0,  // 6: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	0,  // 7: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
 	2,  // 8: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
 	2,  // 9: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
 	15, // 10: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
-	37, // 11: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	42, // 11: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
 	2,  // 12: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	37, // 13: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
+	42, // 13: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
 	0,  // 14: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
-	37, // 15: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	42, // 15: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
 	30, // 16: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	35, // 17: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	40, // 17: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
 	32, // 18: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	36, // 19: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
-	31, // 20: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	3,  // 21: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 22: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	7,  // 23: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	8,  // 24: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	7,  // 25: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	7,  // 26: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 27: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	7,  // 28: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	11, // 29: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	13, // 30: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	18, // 31: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	17, // 32: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	19, // 33: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	20, // 34: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	21, // 35: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	17, // 36: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	17, // 37: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	24, // 38: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	17, // 39: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 40: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	28, // 41: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	33, // 42: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	4,  // 43: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 44: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	9,  // 45: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 46: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 47: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 48: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 49: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	9,  // 50: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	12, // 51: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	14, // 52: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	16, // 53: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	16, // 54: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	16, // 55: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	16, // 56: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	16, // 57: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	22, // 58: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	23, // 59: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	25, // 60: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	16, // 61: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	27, // 62: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	29, // 63: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	34, // 64: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	43, // [43:65] is the sub-list for method output_type
-	21, // [21:43] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	41, // 19: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	37, // 20: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
+	42, // 21: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	31, // 22: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	3,  // 23: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 24: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	7,  // 25: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	8,  // 26: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	7,  // 27: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	7,  // 28: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 29: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	7,  // 30: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	11, // 31: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	13, // 32: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	18, // 33: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	17, // 34: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	19, // 35: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	20, // 36: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	21, // 37: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	17, // 38: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	17, // 39: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	24, // 40: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	17, // 41: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 42: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	28, // 43: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	33, // 44: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	35, // 45: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	38, // 46: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	39, // 47: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	4,  // 48: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 49: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	9,  // 50: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 51: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 52: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 53: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 54: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	9,  // 55: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	12, // 56: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	14, // 57: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	16, // 58: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	16, // 59: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	16, // 60: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	16, // 61: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	16, // 62: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	22, // 63: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	23, // 64: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	25, // 65: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	16, // 66: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	27, // 67: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	29, // 68: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	34, // 69: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	36, // 70: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 71: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 72: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	48, // [48:73] is the sub-list for method output_type
+	23, // [23:48] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
@@ -2406,7 +2661,7 @@ func file_plugins_proto_controlv1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_controlv1_control_proto_rawDesc), len(file_plugins_proto_controlv1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

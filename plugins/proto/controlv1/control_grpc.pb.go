@@ -947,8 +947,11 @@ var Accounts_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Daemon_Status_FullMethodName = "/keywicket.control.v1.Daemon/Status"
-	Daemon_Reload_FullMethodName = "/keywicket.control.v1.Daemon/Reload"
+	Daemon_Status_FullMethodName    = "/keywicket.control.v1.Daemon/Status"
+	Daemon_Reload_FullMethodName    = "/keywicket.control.v1.Daemon/Reload"
+	Daemon_ListKeys_FullMethodName  = "/keywicket.control.v1.Daemon/ListKeys"
+	Daemon_RotateKey_FullMethodName = "/keywicket.control.v1.Daemon/RotateKey"
+	Daemon_RetireKey_FullMethodName = "/keywicket.control.v1.Daemon/RetireKey"
 )
 
 // DaemonClient is the client API for Daemon service.
@@ -961,6 +964,15 @@ type DaemonClient interface {
 	// Reload reads the configuration again. One with a fault changes nothing:
 	// INVALID_ARGUMENT with every fault.
 	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
+	// ListKeys returns the root keys of the keyring, the oldest first, and how
+	// many records need each.
+	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
+	// RotateKey adds a fresh root key to the keyring file and brings every record
+	// under it, in the background.
+	RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
+	// RetireKey takes an old root key out of the keyring file. While one record
+	// needs it: ALREADY_EXISTS, and nothing is changed.
+	RetireKey(ctx context.Context, in *RetireKeyRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
 }
 
 type daemonClient struct {
@@ -991,6 +1003,36 @@ func (c *daemonClient) Reload(ctx context.Context, in *ReloadRequest, opts ...gr
 	return out, nil
 }
 
+func (c *daemonClient) ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListKeysResponse)
+	err := c.cc.Invoke(ctx, Daemon_ListKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *daemonClient) RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListKeysResponse)
+	err := c.cc.Invoke(ctx, Daemon_RotateKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *daemonClient) RetireKey(ctx context.Context, in *RetireKeyRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListKeysResponse)
+	err := c.cc.Invoke(ctx, Daemon_RetireKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DaemonServer is the server API for Daemon service.
 // All implementations must embed UnimplementedDaemonServer
 // for forward compatibility.
@@ -1001,6 +1043,15 @@ type DaemonServer interface {
 	// Reload reads the configuration again. One with a fault changes nothing:
 	// INVALID_ARGUMENT with every fault.
 	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
+	// ListKeys returns the root keys of the keyring, the oldest first, and how
+	// many records need each.
+	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
+	// RotateKey adds a fresh root key to the keyring file and brings every record
+	// under it, in the background.
+	RotateKey(context.Context, *RotateKeyRequest) (*ListKeysResponse, error)
+	// RetireKey takes an old root key out of the keyring file. While one record
+	// needs it: ALREADY_EXISTS, and nothing is changed.
+	RetireKey(context.Context, *RetireKeyRequest) (*ListKeysResponse, error)
 	mustEmbedUnimplementedDaemonServer()
 }
 
@@ -1016,6 +1067,15 @@ func (UnimplementedDaemonServer) Status(context.Context, *StatusRequest) (*Statu
 }
 func (UnimplementedDaemonServer) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
+}
+func (UnimplementedDaemonServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
+}
+func (UnimplementedDaemonServer) RotateKey(context.Context, *RotateKeyRequest) (*ListKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateKey not implemented")
+}
+func (UnimplementedDaemonServer) RetireKey(context.Context, *RetireKeyRequest) (*ListKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetireKey not implemented")
 }
 func (UnimplementedDaemonServer) mustEmbedUnimplementedDaemonServer() {}
 func (UnimplementedDaemonServer) testEmbeddedByValue()                {}
@@ -1074,6 +1134,60 @@ func _Daemon_Reload_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Daemon_ListKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DaemonServer).ListKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Daemon_ListKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DaemonServer).ListKeys(ctx, req.(*ListKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Daemon_RotateKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DaemonServer).RotateKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Daemon_RotateKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DaemonServer).RotateKey(ctx, req.(*RotateKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Daemon_RetireKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetireKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DaemonServer).RetireKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Daemon_RetireKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DaemonServer).RetireKey(ctx, req.(*RetireKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Daemon_ServiceDesc is the grpc.ServiceDesc for Daemon service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1088,6 +1202,18 @@ var Daemon_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Reload",
 			Handler:    _Daemon_Reload_Handler,
+		},
+		{
+			MethodName: "ListKeys",
+			Handler:    _Daemon_ListKeys_Handler,
+		},
+		{
+			MethodName: "RotateKey",
+			Handler:    _Daemon_RotateKey_Handler,
+		},
+		{
+			MethodName: "RetireKey",
+			Handler:    _Daemon_RetireKey_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
