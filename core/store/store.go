@@ -136,12 +136,14 @@ type Event struct {
 // storetest.Cases checks these sentences; change both together.
 type Store interface {
 	// Get returns the entry at key, or ErrNotFound. It sees every Apply that
-	// was answered before it was called.
+	// was answered before it was called. A key that CheckKey refuses is
+	// ErrInvalid.
 	Get(ctx context.Context, key string) (Entry, error)
 
 	// Scan returns up to limit entries whose keys begin with prefix and are
 	// greater than after, in the order of their octets. Both may be empty.
-	// Fewer than limit means that there are no more. limit is at least 1.
+	// Fewer than limit means that there are no more. A limit under 1 is
+	// ErrInvalid. A batch is seen whole or not at all.
 	Scan(ctx context.Context, prefix, after string, limit int) ([]Entry, error)
 
 	// Apply carries out b whole or not at all, and returns its revision once
@@ -152,7 +154,8 @@ type Store interface {
 
 	// Watch sends every change to a key that begins with prefix, by this or
 	// another process, that was answered after Watch returned: in the order
-	// of their revisions, each once. A watcher that is too slow gets a Reset
+	// of their revisions, each once; those of one batch in any order. A Check,
+	// and removing nothing, is no change. A watcher that is too slow gets a Reset
 	// instead of holding others up. The channel is closed when ctx ends or the
 	// store closes, and not before.
 	Watch(ctx context.Context, prefix string) (<-chan Event, error)

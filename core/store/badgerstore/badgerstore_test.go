@@ -140,6 +140,15 @@ func TestManyLogs(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil || len(logs) == 0 {
+		t.Fatal(logs, err)
+	}
+	for _, path := range logs {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm() != 0o600 { // Badger may have removed it
+			t.Errorf("%s has mode %v while it is written to", path, info.Mode())
+		}
+	}
 	check(s)
 	if err := s.Flatten(); err != nil {
 		t.Fatal(err)

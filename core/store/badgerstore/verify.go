@@ -89,16 +89,28 @@ func readManifest(dir string) (map[uint64]badger.TableManifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: read %s: %w", store.ErrUnavailable, path, err)
 	}
-	if len(rest) > 8 {
-		want, sum := binary.BigEndian.Uint32(rest[4:]), uint32(0)
-		for i := range rest[8:] {
-			sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), rest[8+i:9+i])
-			if sum == want {
-				return nil, damagedFile(path, "the length of a change is wrong")
-			}
-		}
+	if someLengthFits(rest) {
+		return nil, damagedFile(path, "the length of a change is wrong")
 	}
 	return m.Tables, nil
+}
+
+// someLengthFits says whether the checksum at the head of a change (its length,
+// its checksum, 4 octets each) is that of any number of octets after it.
+func someLengthFits(change []byte) bool {
+	if len(change) < 8 {
+		return false
+	}
+	want, sum := binary.BigEndian.Uint32(change[4:]), uint32(0)
+	for i := 8; ; i++ {
+		if sum == want {
+			return true
+		}
+		if i == len(change) {
+			return false
+		}
+		sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), change[i:i+1])
+	}
 }
 
 func damagedFile(path, what string) error {
