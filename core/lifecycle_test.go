@@ -253,6 +253,17 @@ func TestA13RotateTrials(t *testing.T) {
 	must(t, err)
 	must(t, try(text.Canonical()))
 	must(t, try(old))
+	retired := f.rotate()
+	_, err = f.Reseal(f.ctx)
+	must(t, err)
+	use, err := f.KeyUse(f.ctx)
+	must(t, err)
+	keys, err := f.keys.Retire(retired)
+	must(t, err)
+	f.keys.Replace(keys)
+	if use[retired] != 0 || try(old) != nil {
+		t.Errorf("%d records need the old key still; without it the old text: %v", use[retired], try(old))
+	}
 	f.pass(time.Hour)
 	if try(old) == nil {
 		t.Error("the old text works after the overlap")

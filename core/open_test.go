@@ -156,39 +156,6 @@ func (f *fixture) useKeys(keys *keyring.Keyring) {
 	f.open()
 }
 
-// TestTrialWithoutItsKey: where the material of an app password cannot be
-// opened, nothing matches it, least of all the empty text.
-func TestTrialWithoutItsKey(t *testing.T) {
-	f := newFixture(t, func(f *fixture) {
-		p := f.policy.Profiles[core.DefaultProfile]
-		p.Methods = append(p.Methods, (trial{}).Method())
-		f.policy.Profiles[core.DefaultProfile] = p
-	})
-	_, text := f.addAlain()
-	must(t, f.Close())
-	old := f.keys.Newest()
-	keys, err := f.keys.Rotate(time.Now())
-	must(t, err)
-	f.useKeys(keys)
-	f.pass(time.Hour)
-	must(t, f.Flush(f.ctx)) // the first record is sealed with the new key
-	must(t, f.SetEnabled(f.ctx, alain, true))
-	_, err = f.Resume(f.ctx, alain, core.FirstName)
-	must(t, err)
-	must(t, f.Close())
-	keys, err = keys.Retire(old)
-	must(t, err)
-	f.useKeys(keys)
-	for name, p := range map[string]trial{"any text": {right: true}, "its text": {text: text}} {
-		_, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: p, Service: "radius/vpn1"})
-		wantReason(t, name, err, core.ReasonWrong)
-	}
-	wantReason(t, "as clear text", f.try(text), core.ReasonWrong)
-	_, fresh := f.create("laptop", "")
-	_, err = f.Verify(f.ctx, core.Attempt{Account: alain, Proof: trial{text: fresh}, Service: "radius/vpn1"})
-	must(t, err)
-}
-
 // TestSetPolicy: a policy with a fault changes nothing, and what the caller
 // does to its own copy later changes nothing either.
 func TestSetPolicy(t *testing.T) {

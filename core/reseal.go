@@ -96,8 +96,10 @@ func (e *Engine) keysOf(entry store.Entry) map[keyring.KeyID]bool {
 		add(tag.Inner)
 	}
 	for _, p := range rec.AppPasswords {
-		for _, sealed := range p.Material {
-			add(sealed)
+		for _, material := range []map[string][]byte{p.Material, p.PreviousMaterial} {
+			for _, sealed := range material {
+				add(sealed)
+			}
 		}
 	}
 	return keys
@@ -195,18 +197,26 @@ func (e *Engine) retag(rec *record.Account) error {
 		proto.Merge(tag, fresh)
 	}
 	for _, p := range rec.AppPasswords {
-		for method, sealed := range p.Material {
-			if id, _ := keyring.SealedWith(sealed); id == e.keys.Newest() {
-				continue
-			}
-			at := materialKey(rec.Id, p.Id, method, p.Services)
-			material, err := e.keys.Open("material", at, sealed)
-			if err != nil {
-				return &Error{Op: "reseal", Kind: KindDamaged, Err: fmt.Errorf("sealed material cannot be opened: %w", err)}
-			}
-			p.Material[method] = e.keys.Seal("material", at, material)
-			clear(material)
+		if err := errors.Join(e.resealMaterial(rec, p, p.Material), e.resealMaterial(rec, p, p.PreviousMaterial)); err != nil {
+			return &Error{Op: "reseal", Kind: KindDamaged, Err: fmt.Errorf("sealed material cannot be opened: %w", err)}
 		}
+	}
+	return nil
+}
+
+// resealMaterial seals the material of p anew.
+func (e *Engine) resealMaterial(rec *record.Account, p *record.AppPassword, byMethod map[string][]byte) error {
+	for method, sealed := range byMethod {
+		if id, _ := keyring.SealedWith(sealed); id == e.keys.Newest() {
+			continue
+		}
+		at := materialKey(rec.Id, p.Id, method, p.Services)
+		material, err := e.keys.Open("material", at, sealed)
+		if err != nil {
+			return err
+		}
+		byMethod[method] = e.keys.Seal("material", at, material)
+		clear(material)
 	}
 	return nil
 }
