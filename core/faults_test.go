@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keywicket/keywicket/core"
@@ -217,28 +218,35 @@ func TestConflictsEnd(t *testing.T) {
 // knows, and no answer is a verdict.
 func TestStoreAway(t *testing.T) {
 	for _, fault := range []error{store.ErrUnavailable, fmt.Errorf("disk on fire"), fmt.Errorf("%w: bad request", store.ErrInvalid)} {
-		w := newWorld(t)
-		g := w.another()
-		g.store.fail(fault)
-		w.store.fail(fault)
-		must(t, w.tryFrom("", "laptop")) // cached
-		if err := g.try(w.texts["laptop"]); core.ReasonOf(err) != core.ReasonUnavailable {
-			t.Errorf("%v: not cached: %v, want unavailable", fault, err)
-		}
-		for name, do := range mutations() {
-			if err := do(w); name != "pin" && core.KindOf(err) != core.KindUnavailable && core.KindOf(err) != core.KindInternal {
-				t.Errorf("%v: %s: %v", fault, name, err)
-			}
-		}
-		if err := g.Ready(g.ctx); err == nil {
-			t.Errorf("%v: ready", fault)
-		}
-		w.store.fail(nil)
-		g.store.fail(nil)
-		g.pass(time.Second)
-		must(t, g.Ready(g.ctx))
-		must(t, g.try(w.texts["laptop"]))
+		synctest.Test(t, func(t *testing.T) { storeAway(t, fault) })
 	}
+}
+
+func storeAway(t *testing.T, fault error) {
+	w := newWorld(t)
+	g := w.another()
+	synctest.Wait() // the news of the changes so far have come
+	must(t, w.tryFrom("", "laptop"))
+	g.store.fail(fault)
+	w.store.fail(fault)
+	must(t, w.tryFrom("", "laptop")) // cached
+	if err := g.try(w.texts["laptop"]); core.ReasonOf(err) != core.ReasonUnavailable {
+		t.Errorf("%v: not cached: %v, want unavailable", fault, err)
+	}
+	for name, do := range mutations() {
+		if err := do(w); core.KindOf(err) != core.KindUnavailable && core.KindOf(err) != core.KindInternal {
+			t.Errorf("%v: %s: %v", fault, name, err)
+		}
+	}
+	g.pass(time.Second)
+	if err := g.Ready(g.ctx); err == nil {
+		t.Errorf("%v: ready", fault)
+	}
+	w.store.fail(nil)
+	g.store.fail(nil)
+	g.pass(time.Second)
+	must(t, g.Ready(g.ctx))
+	must(t, g.try(w.texts["laptop"]))
 }
 
 // TestReadyOfALeaver: that one caller left is no news of the store.
