@@ -115,7 +115,7 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 		faults = append(faults, f.Fault("this version has no accounting yet; take the key out", "radius", "accounting"))
 	}
 	c := radius.Config{
-		RejectDelay: r.RejectDelay,
+		RejectDelay: max(r.RejectDelay, 1), // 0 is the bridge's word for its default
 		Realm:       radius.Realm(r.Realm),
 		Redact:      core.Shown,
 		Replies:     radius.Replies{Groups: map[string][]radius.Attribute{}, Profiles: map[string][]radius.Attribute{}},
