@@ -54,9 +54,15 @@ func normalizeASCII(typed string) (string, bool) {
 
 // shown is how a name that somebody typed stands in an error, the log and the
 // audit: a name that is shaped like an app password was typed into the wrong
-// field, and is not repeated.
+// field, and is not repeated. Some devices end it with a NUL or a line feed.
 func shown(typed string) string {
-	if secret.Shaped(typed) {
+	visible := strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, typed)
+	if secret.Shaped(visible) {
 		return "[app password]"
 	}
 	const most = 256
