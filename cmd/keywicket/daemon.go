@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"os/user"
 	"strconv"
 	"sync"
@@ -34,6 +35,7 @@ type daemon struct {
 	log     *slog.Logger
 	started time.Time
 	metrics *metrics
+	hup     <-chan os.Signal // asks to read the configuration again; nil: nobody does
 
 	keys   *keyring.Keyring
 	engine *core.Engine

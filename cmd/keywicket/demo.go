@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,7 +43,11 @@ func (a *app) demoCommand() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-			return a.demo(cmd.Context(), dir)
+			// A closed terminal or pipe ends it as Ctrl-C does, or dir would stay.
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+			signal.Ignore(syscall.SIGPIPE)
+			defer stop()
+			return a.demo(ctx, dir)
 		},
 	}
 }
@@ -67,6 +74,7 @@ func (a *app) demo(ctx context.Context, dir string) error {
 	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
+	a.out = &watchedWriter{a.out, fail}
 	err = serve(ctx, f, newLog(a.err, config.Log{Level: "warn", Format: config.LogText}), func(d *daemon) {
 		if err := a.demoShow(ctx, d, dir, port); err != nil {
 			fail(err)
@@ -77,6 +85,20 @@ func (a *app) demo(ctx context.Context, dir string) error {
 	}
 	a.printf("\nThe demo is over; %s is removed.\n", dir)
 	return err
+}
+
+// A watchedWriter tells when nobody reads any more.
+type watchedWriter struct {
+	io.Writer
+	fail func(error)
+}
+
+func (w *watchedWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if err != nil {
+		w.fail(err)
+	}
+	return n, err
 }
 
 // freePort returns the first port from demoPort on that nobody uses.
