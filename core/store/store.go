@@ -160,3 +160,18 @@ type Store interface {
 	// store closes, and not before.
 	Watch(ctx context.Context, prefix string) (<-chan Event, error)
 }
+
+// A Snapshotter is a Store that can show all its entries as they were at one
+// moment, however long that takes and whatever is written meanwhile. It is
+// optional: a backup wants it.
+//
+// storetest.Cases checks these sentences for a store that has the method.
+type Snapshotter interface {
+	// Snapshot calls each for every entry, in the order of their keys, as of
+	// one revision: with everything that was answered before
+	// Snapshot was called, and with each batch whole or not at all. begin is
+	// called once, with that revision, before each. Neither holds up a read or
+	// a write, even if it takes long. Their error ends the Snapshot, which
+	// returns it as it is.
+	Snapshot(ctx context.Context, begin func(Revision) error, each func(Entry) error) error
+}

@@ -187,9 +187,9 @@ func (c *committer) rotate() error {
 		return err
 	}
 	// No read is under way while this is held, and later ones are at readable
-	// or above: older versions are of no more use.
+	// or above, or of a snapshot: older versions are of no more use.
 	c.s.inside.Lock()
-	c.s.db.SetDiscardTs(c.s.readable.Load())
+	c.s.db.SetDiscardTs(c.s.snapshots.oldest(c.s.readable.Load()))
 	c.s.inside.Unlock()
 	return nil
 }

@@ -54,6 +54,8 @@ type Store struct {
 	inside sync.RWMutex
 	closed bool // guarded by inside
 
+	snapshots snapshots
+
 	// damage is the first damage that a read met. A key that is not found is
 	// not surely absent from then on.
 	damage atomic.Pointer[error]

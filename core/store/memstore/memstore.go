@@ -12,7 +12,10 @@ import (
 	"github.com/keywicket/keywicket/core/store/internal/watch"
 )
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store       = (*Store)(nil)
+	_ store.Snapshotter = (*Store)(nil)
+)
 
 // A Store keeps its records in a map. Use New.
 type Store struct {
@@ -130,6 +133,33 @@ func (s *Store) Apply(ctx context.Context, b store.Batch) (store.Revision, error
 // Watch implements store.Store.
 func (s *Store) Watch(ctx context.Context, prefix string) (<-chan store.Event, error) {
 	return s.hub.Watch(ctx, prefix)
+}
+
+// Snapshot implements store.Snapshotter.
+func (s *Store) Snapshot(ctx context.Context, begin func(store.Revision) error, each func(store.Entry) error) error {
+	s.mu.RLock()
+	err := s.ready(ctx)
+	last, entries := s.last, make([]store.Entry, 0, len(s.entries))
+	for _, e := range s.entries {
+		entries = append(entries, e)
+	}
+	s.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	sort.Slice(entries, func(i, j int) bool { return entries[i].Key < entries[j].Key })
+	if err := begin(last); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+		if err := each(handOut(e)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func handOut(e store.Entry) store.Entry {

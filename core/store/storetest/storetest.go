@@ -26,7 +26,7 @@ type Case struct {
 // outside while the store's process lives.
 func Cases() []Case {
 	var all []Case
-	for _, part := range [][]Case{readCases(), scanCases(), applyCases(), limitCases(), raceCases(), watchCases(), contextCases()} {
+	for _, part := range [][]Case{readCases(), scanCases(), applyCases(), limitCases(), raceCases(), watchCases(), contextCases(), snapshotCases()} {
 		all = append(all, part...)
 	}
 	return all
