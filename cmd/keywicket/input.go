@@ -71,8 +71,10 @@ func (a *app) confirm(yes bool, question string) error {
 	}
 	fmt.Fprint(a.err, question+" [y/N] ")
 	answer, err := a.readLine()
-	if err != nil {
+	if err != nil || !a.atTerminal() { // where nobody pressed Enter
 		fmt.Fprintln(a.err)
+	}
+	if err != nil {
 		return usageError{errors.New("nobody answered, and nothing was changed; say --yes to go on without being asked")}
 	}
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer == "y" || answer == "yes" {

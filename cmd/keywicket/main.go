@@ -131,7 +131,7 @@ func newRoot(std stdio) *cobra.Command {
 }
 
 // strict makes every fault of the arguments a usage error that shows the
-// verb's usage, and a flag that is given twice such a fault.
+// verb's usage, also a flag that is missing or given twice.
 func strict(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	onceEach(cmd.PersistentFlags())
@@ -146,7 +146,11 @@ func strictBelow(cmd *cobra.Command) {
 	}
 	if check != nil {
 		cmd.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
+			err := check(c, args)
+			if err == nil {
+				err = c.ValidateRequiredFlags()
+			}
+			if err != nil {
 				return usage(c, err)
 			}
 			return nil

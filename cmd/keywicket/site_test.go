@@ -238,3 +238,7 @@ func freePort(t testing.TB) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+func createRequest(account, name string) *controlv1.CreateRequest {
+	return &controlv1.CreateRequest{Account: account, Name: name}
+}

@@ -1,0 +1,209 @@
+package main_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// An exitRow is a command, the exit code it ends with, and what it says on
+// standard error. What fails prints nothing on standard output.
+type exitRow struct {
+	args  string // a "+" in a word is a space
+	stdin string
+	code  int
+	says  string
+}
+
+func (r exitRow) words() []string {
+	var all []string
+	for _, word := range strings.Fields(r.args) {
+		word = strings.Trim(word, "'")
+		all = append(all, strings.ReplaceAll(word, "+", " "))
+	}
+	return all
+}
+
+func (r exitRow) check(t *testing.T, got result) {
+	t.Helper()
+	if got.code != r.code || !strings.Contains(got.err, r.says) {
+		t.Errorf("%s\nwant exit code %d and %q on stderr", got, r.code, r.says)
+	}
+	if got.out != "" {
+		t.Errorf("a failure prints to stdout: %s", got)
+	}
+	if !strings.HasPrefix(got.err, "keywicket: ") && !strings.Contains(got.err, "\nkeywicket: ") {
+		t.Errorf("stderr does not say whose error it is: %s", got)
+	}
+	if strings.Contains(got.err, "rpc error") || strings.Contains(got.err, "goroutine ") {
+		t.Errorf("stderr is not for people: %s", got)
+	}
+}
+
+// Wrong arguments are 2, and a daemon that is not there is 3.
+func TestExitWithoutDaemon(t *testing.T) {
+	for _, row := range []exitRow{
+		{"frobnicate", "", 2, `unknown command "frobnicate"`},
+		{"", "", 2, "a command is missing"},
+		{"app-password", "", 2, "a command is missing"},
+		{"app-password frobnicate", "", 2, `unknown command "frobnicate"`},
+		{"--frobnicate", "", 2, "unknown flag: --frobnicate"},
+		{"user list --frobnicate", "", 2, "unknown flag: --frobnicate"},
+		{"user add", "", 2, "the argument NAME is missing"},
+		{"user add ''", "", 2, "the argument NAME is empty"},
+		{"user show a b", "", 2, `the argument "b" is one too many`},
+		{"user list a", "", 2, `"a"`},
+		{"status a", "", 2, `"a"`},
+		{"app-password delete a", "", 2, "the argument ID is missing"},
+		{"app-password create a", "", 2, `"name" not set`},
+		{"app-password create a --name", "", 2, "flag needs an argument: --name"},
+		{"app-password create a --name b --name c", "", 2, "given already"},
+		{"app-password create a --name b --json --json", "", 2, "given already"},
+		{"app-password create a --name b --expires yesterday", "", 2, `"yesterday" is neither a date`},
+		{"app-password create a --name b --expires -1d", "", 2, `"-1d" is neither a date`},
+		{"app-password rotate a b --overlap often", "", 2, `"often" is no duration`},
+		{"verify a", "", 2, `"service" not set`},
+		{"status --socket a --socket b", "", 2, "given already"},
+		{"status --socket a --config b", "", 2, "give one of them"},
+		{"status --config /nowhere/keywicket.toml", "", 2, "/nowhere/keywicket.toml"},
+		{"serve --config /nowhere/keywicket.toml", "", 2, "/nowhere/keywicket.toml"},
+		{"serve --socket a", "", 2, "--socket is for those who ask"},
+		{"demo --socket a", "", 2, "of its own"},
+		{"config check", "", 2, "the argument FILE is missing"},
+		{"config check /nowhere/keywicket.toml", "", 2, "/nowhere/keywicket.toml"},
+		{"client new vpn1", "", 2, `"address" not set`},
+		{"client new vpn1 --address example.com", "", 2, "neither an address nor a prefix"},
+		{"client new a/b --address 192.0.2.1", "", 2, `"a/b"`},
+		{"client new a+b --address 192.0.2.1", "", 2, `"a b"`},
+		{"status --socket /nowhere/control.sock", "", 3, `start "keywicket serve"`},
+		{"why a --socket /nowhere/control.sock", "", 3, `start "keywicket serve"`},
+		{"reload --socket /nowhere/control.sock", "", 3, `start "keywicket serve"`},
+		{"verify a --service b --socket /nowhere/control.sock", "x\n", 3, `start "keywicket serve"`},
+		{"init --dir /dev/null/a", "", 1, "/dev/null/a"},
+	} {
+		t.Run(row.args, func(t *testing.T) { row.check(t, keywicket(t, row.stdin, row.words()...)) })
+	}
+}
+
+func TestExitZero(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"help"}, {"--version"}, {"help", "serve"}, {"app-password", "--help"}, {"ap", "create", "--help"}} {
+		if r := keywicket(t, "", args...); r.code != 0 || r.out == "" || r.err != "" {
+			t.Errorf("keywicket %q: %s", args, r)
+		}
+	}
+}
+
+// What the daemon refuses is 1, in words that say what to do.
+func TestExitWithDaemon(t *testing.T) {
+	s := newSite(t, "[group.denied]", `app_passwords = "deny"`, "[profile.console]", `pin = "device"`)
+	s.edit("#limit = 40", "limit = 40")
+	s.start()
+	o, full := s.enroll(alain), s.enroll(beate)
+	s.ok("", "user", "add", "off@contoso.com")
+	s.ok("", "user", "add", "denied@contoso.com", "--group", "denied")
+	s.fill(beate, 39)
+	for _, row := range []exitRow{
+		{"user add Alain@Contoso.com", "", 1, `"alain@contoso.com"`},
+		{"user show nobody@contoso.com", "", 1, `there is no account "nobody@contoso.com"`},
+		{"user disable nobody@contoso.com", "", 1, `there is no account "nobody@contoso.com"`},
+		{"user delete nobody@contoso.com --yes", "", 1, `there is no account "nobody@contoso.com"`},
+		{"user add two+words", "", 1, `"two words" is not a possible account name`},
+		{"user add " + o.first.Password, "", 1, "shaped like an app password"},
+		{"user add new@contoso.com --password", "", 1, "standard input is empty"},
+		{"user set-password " + alain, "", 1, "standard input is empty"},
+		{"user set-password " + alain, strings.Repeat("x", 5000) + "\n", 1, "longer than"},
+		{"user delete " + alain, "", 2, "--yes"},
+		{"user delete " + alain, "n\n", 1, "nothing was changed"},
+		{"app-password create nobody@contoso.com --name a", "", 1, `there is no account "nobody@contoso.com"`},
+		{"app-password create " + alain + " --name " + strings.Repeat("x", 65), "", 1, "65 characters; 1 to 64"},
+		{"app-password create " + alain + " --name ''", "", 1, "0 characters; 1 to 64"},
+		{"app-password create " + alain + " --name first+app+PASSWORD", "", 1, "already; choose another name"},
+		{"app-password create " + alain + " --name " + o.first.Password, "", 1, "shaped like an app password"},
+		{"app-password create " + alain + " --name a --profile none", "", 1, `there is no profile "none"`},
+		{"app-password create " + alain + " --name a --expires 2001-01-01", "", 1, "not in the future"},
+		{"app-password create " + beate + " --name one+more", "", 1, "Longest unused:"},
+		{"app-password create off@contoso.com --name a", "", 1, "two-step verification is off"},
+		{"app-password create denied@contoso.com --name a", "", 1, "disallowed"},
+		{"app-password delete " + alain + " " + full.first.ID + " --yes", "", 1, "has no app password"},
+		{"app-password delete " + alain + " none --yes", "", 1, `has no app password "none"`},
+		{"app-password delete " + alain + " " + o.first.ID, "", 2, "--yes"},
+		{"app-password delete-all " + alain, "", 2, "--yes"},
+		{"app-password suspend " + alain + " " + full.first.ID, "", 1, "has no app password"},
+		{"app-password resume " + alain + " none", "", 1, `has no app password "none"`},
+		{"app-password rotate " + alain + " none", "", 1, `has no app password "none"`},
+		{"app-password rotate " + alain + " " + o.first.ID + " --overlap 31d", "", 1, "up to 720h"},
+		{"app-password repin " + alain + " " + o.first.ID, "", 1, "not pinned"},
+		{"app-password list nobody@contoso.com", "", 1, `there is no account "nobody@contoso.com"`},
+		{"two-step enroll nobody@contoso.com", "", 1, `there is no account "nobody@contoso.com"`},
+		{"two-step confirm off@contoso.com", "123456\n", 1, "no enrolment waits"},
+		{"two-step confirm " + alain, "", 1, "standard input is empty"},
+		{"two-step off off@contoso.com", "", 1, "off already"},
+		{"two-step check " + alain, "000000x\n", 1, "the code is wrong"},
+		{"two-step check " + alain, o.code(t, 0) + "\n", 1, "was used already"},
+		{"two-step check off@contoso.com", "123456\n", 1, "off for this account"},
+		{"verify " + alain + " --service radius/vpn1", "", 1, "standard input is empty"},
+		{"why nobody@contoso.com", "", 1, `there is no account "nobody@contoso.com"`},
+	} {
+		t.Run(row.args, func(t *testing.T) { row.check(t, s.run(row.stdin, row.words()...)) })
+	}
+	if out := s.ok("", "app-password", "list", alain); strings.Count(out, "\n") != 2 {
+		t.Errorf("something was made or lost:\n%s", out)
+	}
+}
+
+// fill gives an account n more app passwords, all at once.
+func (s *site) fill(account string, n int) {
+	s.t.Helper()
+	d := s.dial()
+	for i := range n {
+		_, err := d.Create(s.t.Context(), createRequest(account, fmt.Sprintf("device %02d", i)))
+		must(s.t, err)
+	}
+}
+
+// At the limit the refusal names the three longest unused (rule A3).
+func TestLimitNamesLongestUnused(t *testing.T) {
+	s := startSite(t)
+	o := s.enroll(alain)
+	s.fill(alain, 39)
+	s.expect(accept, alain, o.first.Password) // the oldest is in use
+	r := s.refused(1, "has 40 app passwords, which is the limit", "", "app-password", "create", alain, "--name", "one more")
+	for i := range 4 {
+		if name := fmt.Sprintf("%q", fmt.Sprintf("device %02d", i)); strings.Contains(r.err, name) != (i < 3) {
+			t.Errorf("%s named: %v\n%s", name, i >= 3, r)
+		}
+	}
+}
+
+// A refused sign-in is an answer: exit code 1, and the reason on standard output.
+func TestExitOfVerify(t *testing.T) {
+	s := startSite(t)
+	o := s.enroll(alain)
+	for stdin, want := range map[string]struct {
+		code int
+		out  string
+	}{
+		o.first.Password + "\n":          {0, `granted, with the app password "First app password"`},
+		o.first.Password:                 {0, "granted"},
+		o.first.Password + "\r\n":        {0, "granted"},
+		"wrong\n":                        {1, "refused (wrong): the password belongs to no app password"},
+		mistype(o.first.Password) + "\n": {1, "refused (mistyped)"},
+	} {
+		r := s.run(stdin, "verify", alain, "--service", "radius/vpn1")
+		if r.code != want.code || !strings.Contains(r.out, want.out) || r.err != "" {
+			t.Errorf("verify: %s\nwant %d and %q", r, want.code, want.out)
+		}
+	}
+}
+
+// A standard input that is closed is as good as an empty one.
+func TestExitStdinClosed(t *testing.T) {
+	s := startSite(t)
+	s.enroll(alain)
+	for _, verb := range []string{"verify " + alain + " --service radius/vpn1", "user set-password " + alain, "two-step check " + alain} {
+		out, ok := shell("keywicket --socket " + s.socket() + " " + verb + " <&-")
+		if ok || !strings.Contains(out, "standard input is empty") {
+			t.Errorf("%s: ok %v\n%s", verb, ok, out)
+		}
+	}
+}
