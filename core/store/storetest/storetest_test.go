@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -337,20 +338,52 @@ func scanPlants() map[string]func(*faulty, store.Store) {
 				return right.Scan(context.WithoutCancel(ctx), prefix, after, limit)
 			}
 		},
-		"Scan reads key by key": func(f *faulty, right store.Store) {
-			f.scan = func(ctx context.Context, prefix, after string, limit int) ([]store.Entry, error) {
-				entries, err := right.Scan(ctx, prefix, after, limit)
-				if err != nil {
-					return nil, err
-				}
-				time.Sleep(time.Millisecond)
-				for i, e := range entries[:min(len(entries), 1)] {
-					if now, err := right.Get(ctx, e.Key); err == nil {
-						entries[i] = now
-					}
-				}
-				return entries, nil
+		"Scan sees half of a batch that is being written": halfScan,
+	}
+}
+
+// halfScan shows, while a batch is being written, the first of its keys as it
+// was before. Apply gives a Scan some time to fall into that.
+func halfScan(f *faulty, right store.Store) {
+	var mu sync.Mutex
+	var old *store.Entry // while a batch is being written
+	fell := make(chan struct{}, 1)
+	f.apply = func(ctx context.Context, b store.Batch) (store.Revision, error) {
+		if len(b) != 2 {
+			return right.Apply(ctx, b)
+		}
+		e, err := right.Get(ctx, b[0].Key)
+		if err != nil {
+			return right.Apply(ctx, b)
+		}
+		mu.Lock()
+		old = &e
+		select {
+		case <-fell: // by a Scan of the batch before
+		default:
+		}
+		mu.Unlock()
+		r, err := right.Apply(ctx, b)
+		select {
+		case <-fell:
+		case <-time.After(5 * time.Millisecond):
+		}
+		mu.Lock()
+		old = nil
+		mu.Unlock()
+		return r, err
+	}
+	f.scan = func(ctx context.Context, prefix, after string, limit int) ([]store.Entry, error) {
+		entries, err := right.Scan(ctx, prefix, after, limit)
+		mu.Lock()
+		defer mu.Unlock()
+		if old != nil && len(entries) == 2 && entries[0].Key == old.Key && entries[0].Revision != old.Revision {
+			entries[0] = *old
+			select {
+			case fell <- struct{}{}:
+			default:
 			}
-		},
+		}
+		return entries, err
 	}
 }
