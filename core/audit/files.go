@@ -138,7 +138,7 @@ type lineReader struct {
 }
 
 func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{r: r, buf: make([]byte, maxLine+1)}
+	return &lineReader{r: r, buf: make([]byte, 4<<10)}
 }
 
 // rest returns how many octets of an unfinished line stand at the end.
@@ -158,7 +158,11 @@ func (l *lineReader) next() ([]byte, error) {
 			}
 			return line, nil
 		}
-		if l.end-l.start == len(l.buf) { // no end in sight: let it pass
+		switch {
+		case l.end-l.start < len(l.buf):
+		case len(l.buf) <= maxLine:
+			l.buf = append(l.buf, make([]byte, min(len(l.buf), maxLine+1-len(l.buf)))...)
+		default: // no end in sight: let it pass
 			long = true
 			l.offset += int64(len(l.buf))
 			l.start, l.end = 0, 0

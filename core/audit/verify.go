@@ -244,7 +244,7 @@ func (v *verifier) first(line []byte, known bool, previous string) {
 	if p := e.File.Previous; p != nil {
 		claimed.last, _ = parseMAC([]byte(p.MAC))
 	}
-	if !known && v.number > 1 {
+	if !known {
 		v.chain = claimed
 	}
 	body, given, ok := splitLine(line)

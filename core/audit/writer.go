@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/keywicket/keywicket/core"
@@ -244,7 +245,9 @@ func (w *writer) doom() {
 		w.opt.Log.Warn("old files of the audit log could not be listed", "err", err)
 		return
 	}
-	for len(numbers) > w.opt.Keep && numbers[0] < w.number {
+	// Whoever puts in files of higher numbers does not make us remove ours.
+	numbers = slices.DeleteFunc(numbers, func(n uint64) bool { return n > w.number })
+	for len(numbers) > w.opt.Keep {
 		w.own(core.Event{Kind: EventDeleted, Detail: fileName(numbers[0])}, FileMark{Number: numbers[0]})
 		w.doomed = append(w.doomed, numbers[0])
 		numbers = numbers[1:]
