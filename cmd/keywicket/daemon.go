@@ -57,21 +57,21 @@ func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*da
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	events, err := openAudit(f, keys, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, events.Close()) }()
 	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f}
-	recorders := append(recorders{events, d.metrics}, extra...)
-	d.engine, err = core.Open(ctx, engineOptions(f, s, keys, recorders, log))
+	told := &recorders{}
+	d.engine, err = core.Open(ctx, engineOptions(f, s, keys, told, log))
 	if core.KindOf(err) == core.KindInvalid {
 		return usageError{err}
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.engine.Close()) }()
+	events, err := openAudit(f, keys, log)
+	if err != nil {
+		return errors.Join(err, d.engine.Close())
+	}
+	told.set(append([]core.Recorder{events, d.metrics}, extra...)...)
+	defer func() { err = errors.Join(err, d.engine.Close(), events.Close()) }()
 	return d.serveBridges(ctx, ready)
 }
 
@@ -265,29 +265,4 @@ func fixed(old, now *config.File) error {
 	same((old.Radius == nil) == (now.Radius == nil), "radius")
 	same((old.Metrics == nil) == (now.Metrics == nil) && (old.Metrics == nil || *old.Metrics == *now.Metrics), "metrics")
 	return faults.Err()
-}
-
-// recorders tell each of several of an event.
-type recorders []core.Recorder
-
-// Record tells all of them; the first error counts.
-func (all recorders) Record(e core.Event) (first error) {
-	for _, r := range all {
-		if err := r.Record(e); err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
-}
-
-// Ready asks those who can tell beforehand.
-func (all recorders) Ready() error {
-	for _, r := range all {
-		if r, ok := r.(core.Readier); ok {
-			if err := r.Ready(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
