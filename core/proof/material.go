@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"unicode/utf16"
 
-	"golang.org/x/crypto/md4" //nolint:staticcheck // the NT hash is MD4 (RFC 2759, section 8.3)
+	//lint:ignore SA1019 the NT hash is MD4 (RFC 2759, section 8.3)
+	"golang.org/x/crypto/md4" //nolint:staticcheck // the same for golangci-lint
 )
 
 // Material returns what must be kept, sealed, of an app password so that m can
