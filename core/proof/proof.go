@@ -1,5 +1,10 @@
 package proof
 
+import (
+	"fmt"
+	"io"
+)
+
 // A Method is a way to present an app password. The texts are stored, and
 // stand in configurations and audits: add, never rename.
 type Method string
@@ -26,11 +31,8 @@ type Cleartext []byte
 
 func (Cleartext) Method() Method { return MethodCleartext }
 
-// String keeps the text out of logs.
-func (Cleartext) String() string { return "[password]" }
-
-// GoString keeps the text out of logs.
-func (Cleartext) GoString() string { return "[password]" }
+// Format keeps the text out of whatever fmt prints, under every verb.
+func (Cleartext) Format(f fmt.State, _ rune) { io.WriteString(f, "[password]") }
 
 // MarshalJSON keeps the text out of logs.
 func (Cleartext) MarshalJSON() ([]byte, error) { return []byte(`"[password]"`), nil }
