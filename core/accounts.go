@@ -170,14 +170,6 @@ func (e *Engine) forgetActivity(ctx context.Context, name string) error {
 	return storeError("forget history", err)
 }
 
-func (a *activity) forget(name string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, m := range []map[string]*doings{a.strangers, a.waiting} {
-		delete(m, name)
-	}
-}
-
 // edit changes one account of a directory that allows it.
 func (e *Engine) edit(ctx context.Context, account string, kind EventKind, change func(d directory.Editor, name string) error) error {
 	d, err := e.editor()

@@ -16,7 +16,8 @@ import (
 
 const (
 	historyLength = 32      // attempts that are kept for an account
-	maxDoings     = 1 << 17 // accounts with something to write; more is lost
+	maxFresh      = 1 << 18 // attempts that wait to be grouped; more are lost
+	maxDoings     = 1 << 17 // accounts that wait for another try to be written; more are lost
 	maxStrangers  = 1 << 12 // names without a record whose attempts are kept in memory
 
 	maxUsages = 2 * MaxLimit // last uses that are kept for an account
@@ -41,15 +42,25 @@ type AttemptEntry struct {
 }
 
 // An activity collects what happens at sign-in until it is written: attempts
-// and last uses, by account, bounded in number.
+// and last uses, bounded in number. A sign-in only appends to a list; whoever
+// writes groups it by account.
 type activity struct {
 	mu        sync.Mutex
-	waiting   map[string]*doings // not yet written
+	fresh     []attemptAt        // as they came
+	grouping  []attemptAt        // being grouped, and then among writing
+	waiting   map[string]*doings // could not be written, and waits for the next time
 	writing   map[string]*doings // being written now
 	strangers map[string]*doings // names that have no record to be written to
 	lost      uint64             // attempts that found no room
 
-	flushing sync.Mutex // one writes at a time
+	flushing sync.Mutex    // one writes at a time
+	crowded  chan struct{} // a token: fresh is half full
+}
+
+// An attemptAt is an attempt at the account called name.
+type attemptAt struct {
+	name string
+	happened
 }
 
 // doings are what happened at one account and is not written.
@@ -79,6 +90,7 @@ func newActivity() *activity {
 		waiting:   make(map[string]*doings),
 		writing:   make(map[string]*doings),
 		strangers: make(map[string]*doings),
+		crowded:   make(chan struct{}, 1),
 	}
 }
 
@@ -86,16 +98,17 @@ func newActivity() *activity {
 func (a *activity) add(name string, h happened) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	d := a.waiting[name]
-	if d == nil {
-		if len(a.waiting) >= maxDoings {
-			a.lost++
-			return
-		}
-		d = &doings{}
-		a.waiting[name] = d
+	if len(a.fresh) >= maxFresh {
+		a.lost++
+		return
 	}
-	d.add(h)
+	a.fresh = append(a.fresh, attemptAt{name, h})
+	if len(a.fresh) == maxFresh/2 {
+		select {
+		case a.crowded <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (d *doings) add(h happened) {
@@ -168,19 +181,53 @@ func (a *activity) pending(name string) []doings {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var all []doings
-	for _, m := range []map[string]*doings{a.strangers, a.writing, a.waiting} {
+	for _, m := range []map[string]*doings{a.strangers, a.waiting, a.writing} {
 		if d := m[name]; d != nil {
 			all = append(all, doings{usages: maps.Clone(d.usages), attempts: slices.Clone(d.attempts)})
 		}
 	}
-	return all
+	var fresh doings
+	for _, list := range [][]attemptAt{a.grouping, a.fresh} {
+		for i := range list {
+			if list[i].name == name {
+				fresh.add(list[i].happened)
+			}
+		}
+	}
+	return append(all, fresh)
 }
 
-// take moves what waits to be written into writing, and returns its names.
-func (a *activity) take() []string {
+// forget drops what is not written of name, and is not being written.
+func (a *activity) forget(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.strangers, name)
+	delete(a.waiting, name)
+	a.fresh = slices.DeleteFunc(a.fresh, func(at attemptAt) bool { return at.name == name })
+}
+
+// take moves all that is not written into writing, and returns the names.
+func (a *activity) take() []string {
+	a.mu.Lock()
+	a.grouping, a.fresh = a.fresh, nil
 	a.writing, a.waiting = a.waiting, make(map[string]*doings)
+	a.mu.Unlock()
+	groups := make(map[string]*doings)
+	for i := range a.grouping { // nobody changes it meanwhile
+		at := &a.grouping[i]
+		d := groups[at.name]
+		if d == nil {
+			d = &doings{}
+			groups[at.name] = d
+		}
+		d.add(at.happened)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.grouping = nil
+	for name, d := range groups {
+		a.writing[name] = joined(a.writing[name], d)
+	}
 	return slices.Sorted(maps.Keys(a.writing))
 }
 
@@ -197,7 +244,11 @@ func (a *activity) written(names []string, outcome func(name string) writeOutcom
 		}
 		switch outcome(name) {
 		case writeFailed:
-			a.waiting[name] = joined(d, a.waiting[name])
+			if len(a.waiting) >= maxDoings {
+				a.lost += uint64(len(d.attempts))
+				continue
+			}
+			a.waiting[name] = d
 		case writeNowhere:
 			if a.strangers[name] == nil && len(a.strangers) >= maxStrangers {
 				for other := range a.strangers { // any one: there is no order among strangers

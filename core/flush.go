@@ -24,6 +24,7 @@ func (e *Engine) flushLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		case <-e.activity.crowded:
 		}
 		if err := e.flushSoon(ctx); err != nil && ctx.Err() == nil {
 			e.log.Warn("last use and history could not be written; trying again", "err", err)
