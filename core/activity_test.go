@@ -146,7 +146,7 @@ func TestA12WhileWriting(t *testing.T) {
 // TestA12LostAnswer: a batch that was written although the store said
 // otherwise is not counted a second time; one that was not is kept.
 func TestA12LostAnswer(t *testing.T) {
-	for name, fail := range map[string]func(s *faultyStore, err error){"written": (*faultyStore).lose, "not written": (*faultyStore).fail} {
+	for name, fail := range map[string]func(s *faultyStore, err error){"written": (*faultyStore).lose, "not written": (*faultyStore).refuse} {
 		f := newFixture(t, nil)
 		first, text := f.addAlain()
 		must(t, f.try(text))

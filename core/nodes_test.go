@@ -129,39 +129,47 @@ func TestGoneIsKnown(t *testing.T) {
 		"disabled": {{ID: "1", Name: alain, TwoStep: directory.On}},
 		"replaced": {{ID: "2", Name: alain, Enabled: true, TwoStep: directory.On}},
 	} {
-		m := &mirror{}
-		f := newFixture(t, func(f *fixture) { f.opt.Directory = m })
-		m.set(directory.Account{ID: "1", Name: alain, Enabled: true, TwoStep: directory.On})
-		_, text := f.create("laptop", "")
-		must(t, f.try(text))
-		f.pass(time.Minute)
-		m.set(said...)
-		if name != "gone" {
-			f.store.fail(store.ErrUnavailable)
-			wantReason(t, name+", while the store is away", f.try(text), core.ReasonUnavailable)
-			f.store.fail(nil)
-		} else {
-			wantReason(t, name, f.try(text), core.ReasonUnknownAccount)
-		}
-		m.fail(directory.ErrUnavailable)
-		if f.try(text) == nil {
-			t.Errorf("%s: granted by an answer from before", name)
-		}
+		synctest.Test(t, func(t *testing.T) { goneIsKnown(t, name, said) })
+	}
+}
+
+func goneIsKnown(t *testing.T, name string, said []directory.Account) {
+	m := &mirror{}
+	f := newFixture(t, func(f *fixture) { f.opt.Directory = m })
+	m.set(directory.Account{ID: "1", Name: alain, Enabled: true, TwoStep: directory.On})
+	_, text := f.create("laptop", "")
+	synctest.Wait()
+	must(t, f.try(text)) // cached
+	f.pass(time.Minute)
+	m.set(said...)
+	if name != "gone" {
+		f.store.fail(store.ErrUnavailable)
+		wantReason(t, name+", while the store is away", f.try(text), core.ReasonUnavailable)
+		f.store.fail(nil)
+	} else {
+		wantReason(t, name, f.try(text), core.ReasonUnknownAccount)
+	}
+	m.fail(directory.ErrUnavailable)
+	if f.try(text) == nil {
+		t.Errorf("%s: granted by an answer from before", name)
 	}
 }
 
 // TestOutageKeepsTheAnswer: a store that was away for a moment does not cost
 // what the directory said, which may be all there is of that.
 func TestOutageKeepsTheAnswer(t *testing.T) {
-	m := &mirror{}
-	f := newFixture(t, func(f *fixture) { f.opt.Directory = m })
-	m.set(directory.Account{ID: "1", Name: alain, Enabled: true, TwoStep: directory.On})
-	_, text := f.create("laptop", "")
-	must(t, f.try(text))
-	f.pass(time.Minute)
-	m.fail(directory.ErrUnavailable)
-	f.store.fail(store.ErrUnavailable)
-	wantReason(t, "all away", f.try(text), core.ReasonUnavailable)
-	f.store.fail(nil)
-	must(t, f.try(text))
+	synctest.Test(t, func(t *testing.T) {
+		m := &mirror{}
+		f := newFixture(t, func(f *fixture) { f.opt.Directory = m })
+		m.set(directory.Account{ID: "1", Name: alain, Enabled: true, TwoStep: directory.On})
+		_, text := f.create("laptop", "")
+		synctest.Wait() // the news of the change have come
+		must(t, f.try(text))
+		f.pass(time.Minute)
+		m.fail(directory.ErrUnavailable)
+		f.store.fail(store.ErrUnavailable)
+		wantReason(t, "all away", f.try(text), core.ReasonUnavailable)
+		f.store.fail(nil)
+		must(t, f.try(text))
+	})
 }
