@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -37,7 +38,19 @@ func (a *app) serveCommand() *cobra.Command {
 			if err := protectProcess(); err != nil {
 				log.Warn("memory of this process is not protected from others", "err", err)
 			}
-			return serve(cmd.Context(), f, log, func(d *daemon) { d.announce(cmd.Context()) })
+			signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more ends no sign-in
+			hup := make(chan os.Signal, 1)
+			signal.Notify(hup, syscall.SIGHUP) // from the start, or an early one would be the end
+			defer signal.Stop(hup)
+			// Go ends a panic with 2, which is exitUsage here: the service manager
+			// would not start the daemon again. This way it ends with ABRT.
+			debug.SetTraceback("crash")
+			n := newNotifier(log, f.Directory.Stale) // so long an old answer may serve, and no longer
+			defer n.stop()
+			return serve(cmd.Context(), f, log, func(d *daemon) {
+				d.hup = hup
+				d.announce(cmd.Context(), n)
+			})
 		},
 	}
 }
@@ -52,7 +65,7 @@ func (a *app) loadFile() (*config.File, error) {
 
 // announce says that the daemon is ready, and lets HUP read the configuration
 // again until ctx ends.
-func (d *daemon) announce(ctx context.Context) {
+func (d *daemon) announce(ctx context.Context, n *notifier) {
 	for _, w := range d.file.Warnings() {
 		d.log.Warn(w.Error())
 	}
@@ -61,16 +74,16 @@ func (d *daemon) announce(ctx context.Context) {
 		args = append(args, "radius", d.radius.Addrs())
 	}
 	d.log.Info("ready", args...)
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
+	n.ready(ctx, d.engine.Ready)
 	go func() {
-		defer signal.Stop(hup)
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-hup:
+			case <-d.hup:
+				over := n.reloading()
 				d.reloadLogged(ctx)
+				over()
 			}
 		}
 	}()
