@@ -102,6 +102,9 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	e.stop = stop
 	e.startWatches(background)
 	e.done.Go(func() { e.flushLoop(background) })
+	if len(e.keys.IDs()) > 1 { // a rotation was not finished, perhaps
+		e.wantReseal()
+	}
 	e.done.Go(func() { e.resealLoop(background) })
 	return e, nil
 }

@@ -246,9 +246,6 @@ const resealRetry = 30 * time.Second
 
 // resealLoop brings records under the newest key, until ctx ends.
 func (e *Engine) resealLoop(ctx context.Context) {
-	if len(e.keys.IDs()) > 1 {
-		e.wantReseal()
-	}
 	for {
 		select {
 		case <-ctx.Done():
