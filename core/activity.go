@@ -48,6 +48,7 @@ type activity struct {
 	mu        sync.Mutex
 	fresh     []attemptAt        // as they came
 	grouping  []attemptAt        // being grouped, and then among writing
+	spare     []attemptAt        // an empty list to become fresh
 	waiting   map[string]*doings // could not be written, and waits for the next time
 	writing   map[string]*doings // being written now
 	strangers map[string]*doings // names that have no record to be written to
@@ -209,7 +210,7 @@ func (a *activity) forget(name string) {
 // take moves all that is not written into writing, and returns the names.
 func (a *activity) take() []string {
 	a.mu.Lock()
-	a.grouping, a.fresh = a.fresh, nil
+	a.grouping, a.fresh, a.spare = a.fresh, a.spare, nil
 	a.writing, a.waiting = a.waiting, make(map[string]*doings)
 	a.mu.Unlock()
 	groups := make(map[string]*doings)
@@ -224,7 +225,8 @@ func (a *activity) take() []string {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.grouping = nil
+	clear(a.grouping)
+	a.grouping, a.spare = nil, a.grouping[:0]
 	for name, d := range groups {
 		a.writing[name] = joined(a.writing[name], d)
 	}

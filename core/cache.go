@@ -1,7 +1,6 @@
 package core
 
 import (
-	"container/list"
 	"hash/maphash"
 	"math"
 	"sync"
@@ -16,8 +15,10 @@ const latest store.Revision = math.MaxUint64
 // accounts seldom wait for each other.
 const cacheShards = 64
 
-// A cache keeps accounts by normalised name, bounded in octets; the one that
-// was used longest ago goes first.
+// A cache keeps accounts by normalised name, bounded in octets. When it is full,
+// one goes that was not used since it was last passed over (the CLOCK, or second
+// chance, algorithm): unlike a list in the order of use, that writes nothing
+// when an account is found.
 //
 // What a reader took from the store may be old when it comes to be put here.
 // So a reader takes a ticket before it reads, and what it read is kept only if
@@ -33,8 +34,9 @@ type cache struct {
 
 type cacheShard struct {
 	mu      sync.Mutex
-	entries map[string]*list.Element // of cacheEntry
-	order   list.List                // most recently used first
+	entries map[string]*cacheEntry
+	ring    []*cacheEntry // the same, in no order that matters
+	hand    int           // where in ring the next one to go is looked for
 	size    int
 	limit   int
 	changes uint64
@@ -44,6 +46,8 @@ type cacheEntry struct {
 	name      string
 	account   *account
 	size      int
+	at        int  // in ring
+	used      bool // since the hand passed
 	oldRecord bool // the account's record changed since it was read
 }
 
@@ -54,7 +58,7 @@ type ticket uint64
 func newCache(limit int64) *cache {
 	c := &cache{seed: maphash.MakeSeed()}
 	for i := range c.shards {
-		c.shards[i].entries = make(map[string]*list.Element)
+		c.shards[i].entries = make(map[string]*cacheEntry)
 		c.shards[i].limit = int(limit / cacheShards)
 	}
 	return c
@@ -74,9 +78,10 @@ func (c *cache) get(name string) (a *account, oldRecord bool, t ticket) {
 	if e == nil {
 		return nil, false, ticket(s.changes)
 	}
-	s.order.MoveToFront(e)
-	entry := e.Value.(*cacheEntry)
-	return entry.account, entry.oldRecord, ticket(s.changes)
+	if !e.used {
+		e.used = true
+	}
+	return e.account, e.oldRecord, ticket(s.changes)
 }
 
 // put keeps a, unless something of its shard changed since t was taken.
@@ -89,10 +94,28 @@ func (c *cache) put(name string, a *account, t ticket) {
 		return
 	}
 	s.remove(s.entries[name])
-	s.entries[name] = s.order.PushFront(&cacheEntry{name: name, account: a, size: size})
 	s.size += size
 	for s.size > s.limit {
-		s.remove(s.order.Back())
+		s.evict()
+	}
+	e := &cacheEntry{name: name, account: a, size: size, at: len(s.ring)}
+	s.entries[name] = e
+	s.ring = append(s.ring, e)
+}
+
+// evict removes one account that was not used lately. There is one.
+func (s *cacheShard) evict() {
+	for {
+		if s.hand >= len(s.ring) {
+			s.hand = 0
+		}
+		e := s.ring[s.hand]
+		if !e.used {
+			s.remove(e)
+			return
+		}
+		e.used = false
+		s.hand++
 	}
 }
 
@@ -112,8 +135,8 @@ func (c *cache) dropRecord(name string, rev store.Revision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changes++
-	if e := s.entries[name]; e != nil && e.Value.(*cacheEntry).account.revision < rev {
-		e.Value.(*cacheEntry).oldRecord = true
+	if e := s.entries[name]; e != nil && e.account.revision < rev {
+		e.oldRecord = true
 	}
 }
 
@@ -124,7 +147,7 @@ func (c *cache) dropAll() {
 		s.mu.Lock()
 		s.changes++
 		s.size = 0
-		s.order.Init()
+		s.hand, s.ring = 0, nil
 		clear(s.entries)
 		s.mu.Unlock()
 	}
@@ -137,20 +160,23 @@ func (c *cache) dropRecords() {
 		s.mu.Lock()
 		s.changes++
 		for _, e := range s.entries {
-			e.Value.(*cacheEntry).oldRecord = true
+			e.oldRecord = true
 		}
 		s.mu.Unlock()
 	}
 }
 
 // remove takes e out, if there is one. The caller holds the lock.
-func (s *cacheShard) remove(e *list.Element) {
+func (s *cacheShard) remove(e *cacheEntry) {
 	if e == nil {
 		return
 	}
-	entry := s.order.Remove(e).(*cacheEntry)
-	delete(s.entries, entry.name)
-	s.size -= entry.size
+	last := s.ring[len(s.ring)-1]
+	s.ring[e.at], last.at = last, e.at
+	s.ring[len(s.ring)-1] = nil
+	s.ring = s.ring[:len(s.ring)-1]
+	delete(s.entries, e.name)
+	s.size -= e.size
 }
 
 // stats returns how many accounts the cache holds, and their octets.
