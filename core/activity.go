@@ -339,7 +339,7 @@ func (e *Engine) recordTamper(name string, cause error) {
 
 // record tells the Recorder of an event that is no attempt.
 func (e *Engine) record(ctx context.Context, ev Event) {
-	ev.Time, ev.Actor = e.opt.Now(), actorOf(ctx)
+	ev.Time, ev.Actor = e.opt.Now(), ActorOf(ctx)
 	if e.opt.Recorder == nil {
 		return
 	}

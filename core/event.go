@@ -34,6 +34,8 @@ const (
 	EventKeyRotated      EventKind = "key-rotated"
 	EventKeyRetired      EventKind = "key-retired"
 	EventTamper          EventKind = "tamper"
+	EventBackup          EventKind = "backup"  // somebody was given a backup
+	EventRestore         EventKind = "restore" // the store is one that was restored
 )
 
 // EventKinds returns every kind of event.
@@ -42,7 +44,7 @@ func EventKinds() []EventKind {
 		EventAttempt, EventCreated, EventDeleted, EventSuspended, EventResumed, EventRotated, EventPinned, EventRepinned,
 		EventTwoStepEnrolled, EventTwoStepOn, EventTwoStepOff, EventCodeUsed, EventCodeRefused,
 		EventAccountAdded, EventAccountEnabled, EventAccountDisabled, EventAccountDeleted, EventPasswordSet,
-		EventKeyRotated, EventKeyRetired, EventTamper,
+		EventKeyRotated, EventKeyRetired, EventTamper, EventBackup, EventRestore,
 	}
 }
 
@@ -105,7 +107,8 @@ func WithActor(ctx context.Context, actor string) context.Context {
 	return context.WithValue(ctx, actorKey{}, actor)
 }
 
-func actorOf(ctx context.Context) string {
+// ActorOf returns who asked, or nothing.
+func ActorOf(ctx context.Context) string {
 	actor, _ := ctx.Value(actorKey{}).(string)
 	return actor
 }
