@@ -52,6 +52,7 @@ func importRules() []importRule {
 		{"core/keyring", []string{"golang.org/x/crypto", "golang.org/x/sys"}, append(heavy, "=core", "core/store", "core/directory")},
 		{"core/proof", []string{"golang.org/x/crypto", "core/secret"}, append(heavy, "=core", "core/store", "core/directory")},
 		{"core/audit", []string{"=core", "core/keyring", "golang.org/x/sys"}, heavy},
+		{"core/backup", []string{"=core", "core/audit", "core/keyring", "=core/store", "core/internal", protobuf, "golang.org/x/sys"}, heavy},
 		{"core/config", []string{"github.com/pelletier/go-toml"}, []string{"core", "bridges", "plugins", "cmd"}},
 		{"core/pluginhost", []string{"core/store", "core/directory", "plugins/proto", "plugins/sdk", goPlugin, grpc, protobuf, "golang.org/x/sys"},
 			[]string{"bridges", "cmd", "core/config", badger}},
