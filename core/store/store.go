@@ -32,6 +32,11 @@ var (
 	// repeated. Of a write the outcome is unknown.
 	ErrUnavailable = errors.New("unavailable")
 
+	// ErrFull: there is no room to write. Nothing was changed; reads go on, and
+	// so do batches that take access away, as long as what the store keeps in
+	// reserve for them lasts. The text says where room is missing, and how much.
+	ErrFull = errors.New("disk full")
+
 	// ErrDamaged: what is kept fails its checksum or cannot be read.
 	ErrDamaged = errors.New("damaged")
 )
@@ -69,6 +74,12 @@ type Op struct {
 	// zero) that Key was last written by that Apply. At most one of the two.
 	IfAbsent   bool
 	IfRevision Revision
+
+	// Revokes: this takes access away, as deleting an app password does. A
+	// batch with such an operation may use what the store keeps in reserve when
+	// there is no more room. Nothing else depends on it, and a store without a
+	// reserve leaves it unread.
+	Revokes bool
 }
 
 // A Batch is carried out whole or not at all. No key may stand in it twice.
@@ -148,8 +159,9 @@ type Store interface {
 
 	// Apply carries out b whole or not at all, and returns its revision once
 	// it would survive a loss of power. A demand that does not hold makes it
-	// ErrConflict, and nothing is changed. When ctx ends halfway the outcome
-	// is either of the two, but never a part.
+	// ErrConflict, and nothing is changed; a store without room says ErrFull,
+	// and changes nothing either. When ctx ends halfway the outcome is either
+	// of the two, but never a part.
 	Apply(ctx context.Context, b Batch) (Revision, error)
 
 	// Watch sends every change to a key that begins with prefix, by this or

@@ -27,7 +27,7 @@ type call struct {
 }
 
 func kinds() []error {
-	return []error{store.ErrNotFound, store.ErrConflict, store.ErrInvalid, store.ErrUnavailable, store.ErrDamaged}
+	return []error{store.ErrNotFound, store.ErrConflict, store.ErrInvalid, store.ErrUnavailable, store.ErrDamaged, store.ErrFull}
 }
 
 // Serve answers from s what Dial asks, until r ends: in a child process, r is
