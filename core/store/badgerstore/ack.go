@@ -39,6 +39,9 @@ func openAck(dir string, log *slog.Logger) (*ackFile, error) {
 	a := &ackFile{f: f}
 	switch {
 	case len(b) == 0:
+		if err := a.write(0); err != nil { // so that its block is there when the disk is full
+			return nil, errors.Join(fmt.Errorf("%w: %w", store.ErrFull, err), f.Close())
+		}
 	case len(b) != 12 || castagnoli(b[:8]) != binary.BigEndian.Uint32(b[8:]):
 		// The records are not in here; to refuse them for it would help nobody.
 		log.Warn("the file fails its checksum and is made anew; a loss before now would not be noticed", "file", path)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -244,43 +243,5 @@ func TestLogger(t *testing.T) {
 	}
 	if !strings.Contains(text.String(), "badger: ") {
 		t.Errorf("the log has %q", text.String())
-	}
-}
-
-func BenchmarkGet(b *testing.B) {
-	s := open(b, newDir(b))
-	for i := range 100 {
-		if _, err := s.Apply(b.Context(), store.Batch{put(fmt.Sprint("account/", i), strings.Repeat("v", 1000))}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := s.Get(b.Context(), "account/50"); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkApply(b *testing.B) {
-	for _, writers := range []int{1, 64} {
-		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			s := open(b, newDir(b))
-			value := strings.Repeat("v", 1000)
-			var next atomic.Int64
-			var group sync.WaitGroup
-			b.ResetTimer()
-			for w := range writers {
-				group.Go(func() {
-					for next.Add(1) <= int64(b.N) {
-						if _, err := s.Apply(b.Context(), store.Batch{put(fmt.Sprint("account/", w), value)}); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
-			}
-			group.Wait()
-		})
 	}
 }

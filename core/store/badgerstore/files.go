@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
@@ -79,7 +77,7 @@ func checkContent(dir string) error {
 		switch name {
 		case badger.KeyRegistryFileName, discardName:
 			parts++
-		case lockName, ackName, "LOCK", "MANIFEST-REWRITE", "lost+found":
+		case lockName, ackName, ballastName, "LOCK", "MANIFEST-REWRITE", "lost+found":
 		default:
 			return fmt.Errorf("%w: %s holds %q and is no store; choose an empty directory", store.ErrUnavailable, dir, name)
 		}
@@ -151,60 +149,4 @@ func syncDir(dir string) error {
 		return fmt.Errorf("sync directory %s: %w", dir, err)
 	}
 	return nil
-}
-
-const logExt = ".mem" // of the log that stands behind a memtable
-
-// logFiles knows which log Badger writes to.
-type logFiles struct {
-	dir     string
-	current int
-}
-
-func newLogFiles(dir string) (*logFiles, error) {
-	ids, err := logIDs(dir)
-	if err != nil {
-		return nil, err
-	}
-	if len(ids) == 0 {
-		return nil, fmt.Errorf("%w: Badger keeps no log in %s", store.ErrUnavailable, dir)
-	}
-	return &logFiles{dir: dir, current: ids[len(ids)-1]}, syncDir(dir)
-}
-
-// rotated says whether Badger began a new log since the last call.
-func (l *logFiles) rotated() (bool, error) {
-	for n := 0; ; n++ {
-		_, err := os.Lstat(logPath(l.dir, l.current+1))
-		if errors.Is(err, fs.ErrNotExist) {
-			return n > 0, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		l.current++
-	}
-}
-
-func logPath(dir string, id int) string {
-	return filepath.Join(dir, fmt.Sprintf("%05d%s", id, logExt))
-}
-
-// logIDs are the logs in dir, oldest first.
-func logIDs(dir string) ([]int, error) {
-	names, err := readNames(dir) // in order, as IDs have leading zeros
-	if err != nil {
-		return nil, err
-	}
-	var ids []int
-	for _, name := range names {
-		if number, ok := strings.CutSuffix(name, logExt); ok {
-			id, err := strconv.Atoi(number)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %s is no file of a store", store.ErrDamaged, filepath.Join(dir, name))
-			}
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
 }

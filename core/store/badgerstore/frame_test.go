@@ -54,7 +54,7 @@ func FuzzReadLog(f *testing.F) {
 	f.Add(make([]byte, logHead))
 	f.Add(append(make([]byte, logHead), txnRecord, 0, 1, 0, 0, 'k', 0, 0, 0, 0))
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		_ = readLog(data, func(before, own store.Revision) error {
+		_, _ = readLog(data, func(before, own store.Revision) error {
 			if before >= own {
 				panic("a link goes backwards")
 			}

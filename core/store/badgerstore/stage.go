@@ -10,7 +10,7 @@ import (
 	"github.com/keywicket/keywicket/core/store"
 )
 
-// errStaged: the transaction holds a part of a batch and must not be committed.
+// errStaged: the transaction may hold a part of a batch and must be dropped.
 var errStaged = errors.New("half a batch is in the transaction")
 
 // stage writes the batch of r into txn at revision and returns its changes.

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -32,17 +33,29 @@ type Options struct {
 	// Logger gets what Badger says and what an administrator should know.
 	// Nil discards it.
 	Logger *slog.Logger
+
+	// MinFree is how many octets of the disk shall stay free: below it Apply
+	// is ErrFull, except for batches that take access away. 0 is 256 MiB;
+	// negative watches over nothing, for disks that cannot say what is free.
+	// It is never more than an eighth of the disk, nor is the ballast, which
+	// is 64 MiB beside it.
+	MinFree int64
+
+	// VerifyEvery is how often all tables are read and their checksums
+	// compared, slowly. 0 is once a day; negative is never.
+	VerifyEvery time.Duration
 }
 
 // A Store is a Badger database. Use Open.
 type Store struct {
 	dir    string
 	log    *slog.Logger
-	db     *badger.DB
 	lock   *os.File
 	ack    *ackFile
 	hub    *watch.Hub
 	commit *committer
+	space  *space
+	keeper *keeper
 
 	// readable is the revision of the last transaction that is on disk as a
 	// whole. Reads happen at it, so that they never wait for a write and never
@@ -50,15 +63,23 @@ type Store struct {
 	readable atomic.Uint64
 
 	// inside is held for reading by each method while it uses db, and for
-	// writing to close db or to let Badger forget older versions.
+	// writing to close db, to open it anew or to let Badger forget older
+	// versions. It guards what follows; the committer, which alone opens db
+	// anew, reads it without.
 	inside sync.RWMutex
-	closed bool // guarded by inside
+	db     *badger.DB
+	mode   mode
+	logs   *logFiles // of the committer; nil when read-only
+	gone   error     // why db is closed although the store is not
+	closed bool
 
 	snapshots snapshots
 
 	// damage is the first damage that a read met. A key that is not found is
 	// not surely absent from then on.
 	damage atomic.Pointer[error]
+
+	refusing atomic.Pointer[error] // why no write is taken any more
 }
 
 // Open opens the store in dir, or makes one where dir is absent or empty. The
@@ -93,22 +114,33 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	if err := verify(dir, ack.last); err != nil {
 		return nil, err
 	}
-	if err := removeEmpty(dir); err != nil {
+	if err := trimLogs(dir); err != nil {
 		return nil, err
 	}
-	db, err := openDB(dir, log)
+	sp, err := newSpace(dir, opts.MinFree)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, log: log, db: db, lock: lock, ack: ack, hub: watch.New()}
-	if err := s.start(); err != nil {
-		return nil, errors.Join(err, db.Close())
+	s := &Store{dir: dir, log: log, lock: lock, ack: ack, hub: watch.New(), space: sp}
+	m, err := s.chooseMode()
+	if err != nil {
+		return nil, err
+	}
+	if m != normal {
+		log.Warn("the disk is full: the store is opened for reading, and for taking access away as far as the reserve goes",
+			"dir", dir, "reserve", m == calm)
+	}
+	if err := s.openIn(m); err != nil {
+		return nil, err
+	}
+	if err := s.start(opts.VerifyEvery); err != nil {
+		return nil, errors.Join(err, s.db.Close())
 	}
 	return s, nil
 }
 
 // start takes up numbering where it ended and starts the committer.
-func (s *Store) start() error {
+func (s *Store) start(verifyEvery time.Duration) error {
 	last, err := s.lastRevision()
 	if err != nil {
 		return err
@@ -121,18 +153,25 @@ func (s *Store) start() error {
 	if err := restrictFiles(s.dir); err != nil {
 		return err
 	}
-	if s.commit, err = newCommitter(s, last); err != nil {
-		return err
-	}
+	s.commit = newCommitter(s, last)
+	s.keeper = newKeeper(s, verifyEvery)
 	return nil
 }
 
 // openDB turns Badger's errors and panics into ours. Whatever keeps Badger
 // from opening files that verify found right is no damage that we know of,
 // except where it panics.
-func openDB(dir string, log *slog.Logger) (db *badger.DB, err error) {
+func openDB(dir string, log *slog.Logger, m mode) (db *badger.DB, err error) {
 	defer recovered(&err, "opening the store in "+dir)
-	db, err = badger.OpenManaged(badgerOptions(dir, log))
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // Badger writes through mappings
+	opts := badgerOptions(dir, log)
+	switch m {
+	case calm:
+		opts = opts.WithNumCompactors(0).WithNumLevelZeroTablesStall(1 << 20)
+	case readOnly:
+		opts = opts.WithReadOnly(true)
+	}
+	db, err = badger.OpenManaged(opts)
 	if err != nil {
 		return nil, fmt.Errorf("%w: Badger cannot open the store in %s (check free space and owner of its files): %w", store.ErrUnavailable, dir, err)
 	}
@@ -169,6 +208,7 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 // those that wait, and closes the database. Every method says ErrUnavailable
 // from then on. A second Close does nothing.
 func (s *Store) Close() (err error) {
+	s.keeper.close()
 	s.commit.close()
 	s.hub.Close()
 	s.inside.Lock()
@@ -178,11 +218,28 @@ func (s *Store) Close() (err error) {
 	}
 	s.closed = true
 	defer recovered(&err, "closing the store in "+s.dir)
-	err = errors.Join(s.db.Close(), restrictFiles(s.dir), s.ack.close(), s.lock.Close())
+	err = errors.Join(s.closeDB(), s.logs.close(), restrictFiles(s.dir), s.ack.close(), s.lock.Close())
 	if err != nil {
 		return fmt.Errorf("close the store in %s: %w", s.dir, err)
 	}
 	return nil
+}
+
+// closeDB closes the database, for which Badger writes a table of the last log.
+// Without room for it Badger would not return, or end the process; so it is left
+// open then: the logs hold everything, and the next Open reads them.
+func (s *Store) closeDB() error {
+	if s.gone != nil {
+		return nil
+	}
+	if s.mode != readOnly && s.space.floor != 0 {
+		octets, err := logsEnd(s.dir)
+		if err != nil || !s.space.have(octets+octets/8+1<<20) {
+			s.log.Warn("the disk is full: the store is left as it is and is read from its log next time", "dir", s.dir)
+			return nil
+		}
+	}
+	return s.db.Close()
 }
 
 // enter begins the use of s.db; leave must follow when it returned nil.
@@ -194,6 +251,10 @@ func (s *Store) enter(ctx context.Context) error {
 	if s.closed {
 		s.inside.RUnlock()
 		return errClosed()
+	}
+	if s.gone != nil {
+		s.inside.RUnlock()
+		return s.gone
 	}
 	return nil
 }
@@ -306,18 +367,6 @@ func (s *Store) Apply(ctx context.Context, b store.Batch) (store.Revision, error
 // changes of this one are all.
 func (s *Store) Watch(ctx context.Context, prefix string) (<-chan store.Event, error) {
 	return s.hub.Watch(ctx, prefix)
-}
-
-// Verify reads and checks every table anew, as Open does. It finds what has
-// become damaged since; from then on Get no longer answers ErrNotFound.
-func (s *Store) Verify(ctx context.Context) error {
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.leave()
-	err := s.verifyTables(ctx)
-	s.note(err)
-	return err
 }
 
 // note remembers the first damage.

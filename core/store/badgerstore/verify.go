@@ -1,7 +1,6 @@
 package badgerstore
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,21 +43,6 @@ func verify(dir string, acknowledged store.Revision) (err error) {
 	}
 	if last < acknowledged {
 		return lostError(dir, last, acknowledged)
-	}
-	return nil
-}
-
-// verifyTables is verify for an open store, whose tables come and go.
-func (s *Store) verifyTables(ctx context.Context) (err error) {
-	defer recovered(&err, "checking the store in "+s.dir)
-	for _, t := range s.db.Tables() {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-		}
-		_, err := verifyTable(table.NewFilename(t.ID, s.dir))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func verifyLogs(dir string, last store.Revision) (store.Revision, error) {
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
-		err = readLog(data, func(before, own store.Revision) error {
+		_, err = readLog(data, func(before, own store.Revision) error {
 			// The oldest logs may hold what the tables have already.
 			if inLogs != 0 && before != inLogs || before > max(last, inLogs) {
 				return fmt.Errorf("revision %d is missing", max(last, inLogs)+1)
@@ -57,21 +57,23 @@ const (
 )
 
 // readLog calls each for the link of every whole transaction in a log of
-// Badger's, in order, as its replay would.
-func readLog(data []byte, each func(before, own store.Revision) error) error {
+// Badger's, in order, as its replay would. end is where the last of them ends,
+// or 0 where there is none.
+func readLog(data []byte, each func(before, own store.Revision) error) (end int, err error) {
 	if len(data) < logHead {
-		return nil
+		return 0, nil
 	}
 	if binary.BigEndian.Uint64(data) != 0 {
-		return errors.New("the head is damaged")
+		return 0, errors.New("the head is damaged")
 	}
+	size := len(data)
 	data = data[logHead:]
 	var value []byte // of the link in the transaction that is being read
 	version, own := uint64(0), uint64(0)
 	for {
 		r, ok := nextRecord(&data)
 		if !ok {
-			return nil
+			return end, nil
 		}
 		switch {
 		case r.meta&txnRecord != 0:
@@ -79,25 +81,25 @@ func readLog(data []byte, each func(before, own store.Revision) error) error {
 				version = own
 			}
 			if own != version {
-				return nil
+				return end, nil
 			}
 			if bytes.HasPrefix(r.key, []byte(lastKey)) && len(r.key) == len(lastKey)+8 {
 				value = r.value
 			}
 		case r.meta&finRecord != 0:
 			if n, err := strconv.ParseUint(string(r.value), 10, 64); err != nil || n != version {
-				return nil
+				return end, nil
 			}
 			before, last, err := parseLink(value)
 			if err != nil {
-				return err
+				return end, err
 			}
 			if err := each(before, last); err != nil {
-				return err
+				return end, err
 			}
-			version, value = 0, nil
+			version, value, end = 0, nil, size-len(data)
 		default:
-			return errors.New("a record is in no transaction")
+			return end, errors.New("a record is in no transaction")
 		}
 	}
 }
@@ -143,4 +145,51 @@ func nextRecord(data *[]byte) (r record, ok bool) {
 	}
 	*data = b[end+4:]
 	return record{meta: b[0], key: b[at : at+int(keyLen)], value: b[at+int(keyLen) : end]}, true
+}
+
+// trimLogs cuts off each log what follows its last whole transaction, as
+// Badger does when it opens them to write, and removes those without any: Badger
+// does not open over an empty one. It needs no room, but frees what was
+// allocated ahead.
+func trimLogs(dir string) error {
+	ids, err := logIDs(dir)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		end, err := logEnd(dir, id)
+		if err == nil && end == 0 {
+			err = os.Remove(logPath(dir, id))
+		} else if err == nil {
+			err = os.Truncate(logPath(dir, id), int64(end))
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+	}
+	return nil
+}
+
+// logsEnd is how many octets the logs in dir hold together.
+func logsEnd(dir string) (octets int64, err error) {
+	ids, err := logIDs(dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		end, err := logEnd(dir, id)
+		if err != nil {
+			return 0, err
+		}
+		octets += int64(end)
+	}
+	return octets, nil
+}
+
+func logEnd(dir string, id int) (int, error) {
+	data, err := os.ReadFile(logPath(dir, id))
+	if err != nil {
+		return 0, err
+	}
+	return readLog(data, func(_, _ store.Revision) error { return nil })
 }

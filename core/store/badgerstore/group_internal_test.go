@@ -1,0 +1,195 @@
+package badgerstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keywicket/keywicket/core/store"
+)
+
+// newGroup opens a store and stops its committer, so that the test decides what
+// is in a group.
+func newGroup(t *testing.T) *committer {
+	t.Helper()
+	s, err := Open(filepath.Join(t.TempDir(), "store"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.commit.close()
+	return &committer{s: s, requests: make(chan *request), roomy: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{})}
+}
+
+func ask(ctx context.Context, b ...store.Op) *request {
+	return &request{ctx: ctx, batch: b, answer: make(chan answer, 1)}
+}
+
+func putOp(key, value string) store.Op {
+	return store.Op{Action: store.Put, Key: key, Value: []byte(value)}
+}
+
+func (r *request) answered(t *testing.T) answer {
+	t.Helper()
+	select {
+	case a := <-r.answer:
+		return a
+	default:
+		t.Fatal("a request has no answer")
+		return answer{}
+	}
+}
+
+// In a group each batch sees those before it, gets its own revision, and fails
+// alone.
+func TestGroup(t *testing.T) {
+	c := newGroup(t)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	absent := func(op store.Op) store.Op { op.IfAbsent = true; return op }
+	at := func(op store.Op, r store.Revision) store.Op { op.IfRevision = r; return op }
+	group := []*request{
+		ask(t.Context(), absent(putOp("a", "first"))),
+		ask(t.Context(), absent(putOp("a", "second")), putOp("b", "never")),
+		ask(ended, putOp("c", "never")),
+		ask(t.Context(), at(putOp("a", "third"), 1)),
+		ask(t.Context(), at(putOp("a", "fourth"), 1)),
+		ask(t.Context(), store.Op{Action: store.Delete, Key: "a", IfRevision: 2}),
+		ask(t.Context(), absent(putOp("a", "fifth"))),
+	}
+	c.commit(group)
+	for i, want := range []answer{{1, nil}, {0, store.ErrConflict}, {0, context.Canceled}, {2, nil}, {0, store.ErrConflict}, {3, nil}, {4, nil}} {
+		if a := group[i].answered(t); a.revision != want.revision || !errors.Is(a.err, want.err) {
+			t.Errorf("%d: revision %d, error %v; want %d, %v", i, a.revision, a.err, want.revision, want.err)
+		}
+	}
+	for key, want := range map[string]string{"a": "fifth", "b": "", "c": ""} {
+		e, err := c.s.Get(t.Context(), key)
+		if (want == "") != errors.Is(err, store.ErrNotFound) || string(e.Value) != want {
+			t.Errorf("%s is %q, error %v; want %q", key, e.Value, err, want)
+		}
+	}
+}
+
+// A batch that Badger does not take fails alone, and the store goes on.
+func TestGroupWithBadBatch(t *testing.T) {
+	c := newGroup(t)
+	group := []*request{
+		ask(t.Context(), putOp("a", "1")),
+		ask(t.Context(), putOp("b", "1"), putOp(strings.Repeat("k", 70_000), "too long for Badger")),
+		ask(t.Context(), putOp("c", "1")),
+	}
+	c.commit(group)
+	c.commit(group[1:2]) // also when it is alone
+	for i, fails := range []bool{false, true, false} {
+		if a := group[i].answered(t); (a.err != nil) != fails || (a.revision == 0) != fails {
+			t.Errorf("%d: revision %d, error %v", i, a.revision, a.err)
+		}
+	}
+	if _, err := c.s.Get(t.Context(), "b"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("half of the batch is there: %v", err)
+	}
+	more := ask(t.Context(), putOp("d", "1"))
+	c.commit([]*request{more})
+	if a := more.answered(t); a.err != nil || c.failed != nil {
+		t.Error(a.err, c.failed)
+	}
+}
+
+// A failed transaction fails every batch of its group, also one that only
+// conflicted with another of it.
+func TestGroupFails(t *testing.T) {
+	c := newGroup(t)
+	if err := c.s.ack.f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	first := ask(t.Context(), store.Op{Action: store.Put, Key: "a", IfAbsent: true})
+	second := ask(t.Context(), store.Op{Action: store.Put, Key: "a", IfAbsent: true})
+	c.commit([]*request{first, second})
+	for _, r := range []*request{first, second} {
+		if a := r.answered(t); !errors.Is(a.err, store.ErrUnavailable) {
+			t.Error(a.err)
+		}
+	}
+	if err := c.s.Degraded(); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Degraded: %v", err)
+	}
+	var err error
+	if c.s.ack, err = openAck(c.s.dir, c.s.log); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Groups keep the order of coming and their size, whatever is in them; a batch
+// that does not fit begins the next one.
+func TestTake(t *testing.T) {
+	c := newGroup(t)
+	var want []string
+	for i := range 40 {
+		size := (i * 7919) % (store.MaxValue / 2)
+		key := fmt.Sprint(i)
+		want = append(want, key)
+		r := ask(t.Context(), putOp(key, strings.Repeat("v", size)), putOp(key+"/", strings.Repeat("v", size)))
+		go func() { c.requests <- r }()
+		time.Sleep(2 * time.Millisecond) // so that they wait in this order
+	}
+	var got []string
+	groups := 0
+	for len(got) < len(want) {
+		group, ok := c.take()
+		if !ok {
+			t.Fatal("take gave up")
+		}
+		groups++
+		octets := 0
+		for _, r := range group {
+			got = append(got, r.batch[0].Key)
+			octets += r.octets()
+		}
+		if octets > maxGroup {
+			t.Errorf("a group of %d octets", octets)
+		}
+		c.commit(group) // Badger takes it as one
+		for _, r := range group {
+			if a := r.answered(t); a.err != nil {
+				t.Error(a.err)
+			}
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("they were taken in the order %v", got)
+	}
+	if groups < 3 || groups > 12 {
+		t.Errorf("%d groups", groups)
+	}
+}
+
+// What waits when the store closes is refused, also what take has in its hand;
+// whose context ends while waiting gets an answer.
+func TestCloseWhileWaiting(t *testing.T) {
+	c := newGroup(t)
+	held := ask(t.Context(), putOp("held", ""))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled, waiting := make(chan error), make(chan error)
+	go func() { _, err := c.apply(ctx, store.Batch{putOp("a", "")}); cancelled <- err }()
+	cancel()
+	if err := <-cancelled; !errors.Is(err, context.Canceled) {
+		t.Errorf("its context ended: %v", err)
+	}
+	go func() { _, err := c.apply(t.Context(), store.Batch{putOp("b", "")}); waiting <- err }()
+	close(c.stop)
+	if err := <-waiting; !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("waiting: %v", err)
+	}
+	c.held = held
+	c.run() // commits what it holds, or refuses it, but does not forget it
+	held.answered(t)
+}

@@ -1,0 +1,153 @@
+package badgerstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/keywicket/keywicket/core/store"
+)
+
+const (
+	logExt = ".mem" // of the log that stands behind a memtable
+
+	// logRoom is how much of a log is ever written to: Badger begins a new one
+	// at memTable octets, before a transaction.
+	logRoom = memTable + 2<<20
+)
+
+// logFiles knows which log Badger writes to, and that writing to it needs no
+// room on the disk. Badger makes its logs as files without blocks and writes
+// through a mapping, where a full disk is a SIGBUS. So the blocks of the log in
+// use are allocated before it is first written to, and the next log is made
+// ahead as an empty file with blocks behind its end, which Badger takes for its
+// own. When that fails, writes that may need it are refused.
+//
+// Btrfs may need room even then, for it never overwrites: there the floor
+// alone protects.
+type logFiles struct {
+	dir      string
+	current  int
+	used     int  // octets written to it at most
+	own      bool // the current one has its blocks
+	next     bool // so has the next
+	allocate func(f *os.File, size int64) error
+}
+
+// newLogFiles follows the logs of an open database.
+func newLogFiles(dir string) (*logFiles, error) {
+	ids, err := logIDs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("%w: Badger keeps no log in %s", store.ErrUnavailable, dir)
+	}
+	return &logFiles{dir: dir, current: ids[len(ids)-1], allocate: allocate}, syncDir(dir)
+}
+
+// allocate gives f blocks for its first size octets and leaves its length.
+func allocate(f *os.File, size int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+			return nil // such a file system leaves the floor as the only protection
+		case err != nil:
+			return fmt.Errorf("reserve %d octets for %s: %w", size, f.Name(), err)
+		default:
+			return nil
+		}
+	}
+}
+
+// reserve allocates what is not yet. It says whether size octets more can be
+// written without any room on the disk; if not, why.
+func (l *logFiles) reserve(size int) error {
+	if !l.own {
+		if err := l.make(l.current, os.O_RDWR); err != nil {
+			return err
+		}
+		l.own = true
+	}
+	if l.next {
+		return nil
+	}
+	err := l.make(l.current+1, os.O_RDWR|os.O_CREATE)
+	if err == nil {
+		err = syncDir(l.dir)
+	}
+	l.next = err == nil
+	if l.fits(size) { // it is not needed yet
+		return nil
+	}
+	return err
+}
+
+// fits says that Badger will not begin a new log to write size octets more.
+// It may then still not do so.
+func (l *logFiles) fits(size int) bool { return l.used+size < memTable }
+
+func (l *logFiles) make(id, flags int) error {
+	f, err := os.OpenFile(logPath(l.dir, id), flags, 0o600)
+	if err != nil {
+		return fmt.Errorf("reserve a log: %w", err)
+	}
+	return errors.Join(l.allocate(f, logRoom), f.Close())
+}
+
+// wrote takes note of size octets in the log, and says whether Badger began a
+// new one for them.
+func (l *logFiles) wrote(size int) (rotated bool, err error) {
+	l.used += size
+	for {
+		info, err := os.Lstat(logPath(l.dir, l.current+1))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if err != nil || info.Size() == 0 {
+			return rotated, nil
+		}
+		rotated = true
+		l.current, l.used, l.own, l.next = l.current+1, size, l.next, false
+	}
+}
+
+// close removes the log that was made ahead.
+func (l *logFiles) close() error {
+	if l == nil || !l.next {
+		return nil
+	}
+	l.next = false
+	return os.Remove(logPath(l.dir, l.current+1))
+}
+
+func logPath(dir string, id int) string {
+	return filepath.Join(dir, fmt.Sprintf("%05d%s", id, logExt))
+}
+
+// logIDs are the logs in dir, oldest first.
+func logIDs(dir string) ([]int, error) {
+	names, err := readNames(dir) // in order, as IDs have leading zeros
+	if err != nil {
+		return nil, err
+	}
+	var ids []int
+	for _, name := range names {
+		if number, ok := strings.CutSuffix(name, logExt); ok {
+			id, err := strconv.Atoi(number)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %s is no file of a store", store.ErrDamaged, filepath.Join(dir, name))
+			}
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
