@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -41,6 +42,9 @@ type Host interface {
 	ListKeys(ctx context.Context) (*controlv1.ListKeysResponse, error)
 	RotateKey(ctx context.Context) (*controlv1.ListKeysResponse, error)
 	RetireKey(ctx context.Context, id string) (*controlv1.ListKeysResponse, error)
+
+	// Backup writes a backup to w. Its error is a *core.Error, or one of w.
+	Backup(ctx context.Context, r *controlv1.BackupRequest, w io.Writer) (*controlv1.BackupSummary, error)
 }
 
 // Options say what a server needs.

@@ -21,6 +21,7 @@ import (
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/config"
 	"github.com/keywicket/keywicket/core/keyring"
+	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/plugins/proto/controlv1"
 )
 
@@ -38,8 +39,13 @@ type daemon struct {
 	hup     <-chan os.Signal // asks to read the configuration again; nil: nobody does
 
 	keys   *keyring.Keyring
+	store  store.Store
 	engine *core.Engine
+	events core.Recorder
 	radius *radius.Server // nil: off
+
+	restored string     // a warning, for some time after a restore
+	backups  sync.Mutex // held while one is made
 
 	mu   sync.Mutex // held while the configuration is read again, or the keyring is changed
 	file *config.File
@@ -72,6 +78,8 @@ func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*da
 	}
 	told.set(append([]core.Recorder{events, d.metrics}, extra...)...)
 	defer func() { err = errors.Join(err, d.engine.Close(), events.Close()) }()
+	d.store, d.events = s, told
+	d.noteRestore(ctx)
 	return d.serveBridges(ctx, ready)
 }
 
@@ -173,6 +181,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	}
 	for _, w := range f.Warnings() {
 		s.Warnings = append(s.Warnings, w.Error())
+	}
+	if d.restored != "" {
+		s.Warnings = append(s.Warnings, d.restored)
 	}
 	if stats.Resealing {
 		s.Warnings = append(s.Warnings, "records are being brought under the newest key; keywicket keyring check says how many are left")

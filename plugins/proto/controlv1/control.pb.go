@@ -2321,6 +2321,236 @@ func (x *RetireKeyRequest) GetId() string {
 	return ""
 }
 
+// BackupRequest names the backup that this one goes on from; if it is empty,
+// the backup is complete.
+type BackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SinceId       []byte                 `protobuf:"bytes,1,opt,name=since_id,json=sinceId,proto3" json:"since_id,omitempty"`          // 16 octets
+	SinceFirst    []byte                 `protobuf:"bytes,2,opt,name=since_first,json=sinceFirst,proto3" json:"since_first,omitempty"` // its first chunk, as it stands in the file
+	SinceLast     []byte                 `protobuf:"bytes,3,opt,name=since_last,json=sinceLast,proto3" json:"since_last,omitempty"`    // its last chunk
+	SinceChunks   uint64                 `protobuf:"varint,4,opt,name=since_chunks,json=sinceChunks,proto3" json:"since_chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *BackupRequest) GetSinceId() []byte {
+	if x != nil {
+		return x.SinceId
+	}
+	return nil
+}
+
+func (x *BackupRequest) GetSinceFirst() []byte {
+	if x != nil {
+		return x.SinceFirst
+	}
+	return nil
+}
+
+func (x *BackupRequest) GetSinceLast() []byte {
+	if x != nil {
+		return x.SinceLast
+	}
+	return nil
+}
+
+func (x *BackupRequest) GetSinceChunks() uint64 {
+	if x != nil {
+		return x.SinceChunks
+	}
+	return 0
+}
+
+type BackupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"` // what comes next in the file
+	Summary       *BackupSummary         `protobuf:"bytes,2,opt,name=summary,proto3" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *BackupResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *BackupResponse) GetSummary() *BackupSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+type BackupSummary struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Base          string                 `protobuf:"bytes,2,opt,name=base,proto3" json:"base,omitempty"` // of the backup that it goes on from; empty: it is complete
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	Records       uint64                 `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
+	Values        uint64                 `protobuf:"varint,6,opt,name=values,proto3" json:"values,omitempty"`  // of the records: those that stand in this file
+	Octets        uint64                 `protobuf:"varint,7,opt,name=octets,proto3" json:"octets,omitempty"`  // of these values
+	Damaged       []string               `protobuf:"bytes,8,rep,name=damaged,proto3" json:"damaged,omitempty"` // records that cannot be opened, the first few
+	Keyring       string                 `protobuf:"bytes,9,opt,name=keyring,proto3" json:"keyring,omitempty"` // the file without which the backup is of no use
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupSummary) Reset() {
+	*x = BackupSummary{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupSummary) ProtoMessage() {}
+
+func (x *BackupSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupSummary.ProtoReflect.Descriptor instead.
+func (*BackupSummary) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *BackupSummary) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BackupSummary) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *BackupSummary) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *BackupSummary) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *BackupSummary) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *BackupSummary) GetValues() uint64 {
+	if x != nil {
+		return x.Values
+	}
+	return 0
+}
+
+func (x *BackupSummary) GetOctets() uint64 {
+	if x != nil {
+		return x.Octets
+	}
+	return 0
+}
+
+func (x *BackupSummary) GetDamaged() []string {
+	if x != nil {
+		return x.Damaged
+	}
+	return nil
+}
+
+func (x *BackupSummary) GetKeyring() string {
+	if x != nil {
+		return x.Keyring
+	}
+	return ""
+}
+
 var File_plugins_proto_controlv1_control_proto protoreflect.FileDescriptor
 
 const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
@@ -2480,7 +2710,27 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\arecords\x18\x03 \x01(\x04R\arecords\"\x12\n" +
 	"\x10RotateKeyRequest\"\"\n" +
 	"\x10RetireKeyRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id2\x8b\a\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x8d\x01\n" +
+	"\rBackupRequest\x12\x19\n" +
+	"\bsince_id\x18\x01 \x01(\fR\asinceId\x12\x1f\n" +
+	"\vsince_first\x18\x02 \x01(\fR\n" +
+	"sinceFirst\x12\x1d\n" +
+	"\n" +
+	"since_last\x18\x03 \x01(\fR\tsinceLast\x12!\n" +
+	"\fsince_chunks\x18\x04 \x01(\x04R\vsinceChunks\"c\n" +
+	"\x0eBackupResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12=\n" +
+	"\asummary\x18\x02 \x01(\v2#.keywicket.control.v1.BackupSummaryR\asummary\"\xfd\x01\n" +
+	"\rBackupSummary\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04base\x18\x02 \x01(\tR\x04base\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\x12\x18\n" +
+	"\arecords\x18\x05 \x01(\x04R\arecords\x12\x16\n" +
+	"\x06values\x18\x06 \x01(\x04R\x06values\x12\x16\n" +
+	"\x06octets\x18\a \x01(\x04R\x06octets\x12\x18\n" +
+	"\adamaged\x18\b \x03(\tR\adamaged\x12\x18\n" +
+	"\akeyring\x18\t \x01(\tR\akeyring2\x8b\a\n" +
 	"\fAppPasswords\x12S\n" +
 	"\x06Create\x12#.keywicket.control.v1.CreateRequest\x1a$.keywicket.control.v1.CreateResponse\x12M\n" +
 	"\x04List\x12!.keywicket.control.v1.ListRequest\x1a\".keywicket.control.v1.ListResponse\x12Y\n" +
@@ -2503,13 +2753,14 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\rEnrollTwoStep\x12$.keywicket.control.v1.AccountRequest\x1a+.keywicket.control.v1.EnrollTwoStepResponse\x12k\n" +
 	"\x0eConfirmTwoStep\x12+.keywicket.control.v1.ConfirmTwoStepRequest\x1a,.keywicket.control.v1.ConfirmTwoStepResponse\x12U\n" +
 	"\x0eTurnOffTwoStep\x12$.keywicket.control.v1.AccountRequest\x1a\x1d.keywicket.control.v1.Account\x12\\\n" +
-	"\tCheckCode\x12&.keywicket.control.v1.CheckCodeRequest\x1a'.keywicket.control.v1.CheckCodeResponse2\xc7\x03\n" +
+	"\tCheckCode\x12&.keywicket.control.v1.CheckCodeRequest\x1a'.keywicket.control.v1.CheckCodeResponse2\x9e\x04\n" +
 	"\x06Daemon\x12S\n" +
 	"\x06Status\x12#.keywicket.control.v1.StatusRequest\x1a$.keywicket.control.v1.StatusResponse\x12S\n" +
 	"\x06Reload\x12#.keywicket.control.v1.ReloadRequest\x1a$.keywicket.control.v1.ReloadResponse\x12Y\n" +
 	"\bListKeys\x12%.keywicket.control.v1.ListKeysRequest\x1a&.keywicket.control.v1.ListKeysResponse\x12[\n" +
 	"\tRotateKey\x12&.keywicket.control.v1.RotateKeyRequest\x1a&.keywicket.control.v1.ListKeysResponse\x12[\n" +
-	"\tRetireKey\x12&.keywicket.control.v1.RetireKeyRequest\x1a&.keywicket.control.v1.ListKeysResponseB8Z6github.com/keywicket/keywicket/plugins/proto/controlv1b\x06proto3"
+	"\tRetireKey\x12&.keywicket.control.v1.RetireKeyRequest\x1a&.keywicket.control.v1.ListKeysResponse\x12U\n" +
+	"\x06Backup\x12#.keywicket.control.v1.BackupRequest\x1a$.keywicket.control.v1.BackupResponse0\x01B8Z6github.com/keywicket/keywicket/plugins/proto/controlv1b\x06proto3"
 
 var (
 	file_plugins_proto_controlv1_control_proto_rawDescOnce sync.Once
@@ -2523,7 +2774,7 @@ func file_plugins_proto_controlv1_control_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_controlv1_control_proto_rawDescData
 }
 
-var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*AppPassword)(nil),            // 0: keywicket.control.v1.AppPassword
 	(*Use)(nil),                    // 1: keywicket.control.v1.Use
@@ -2565,89 +2816,96 @@ var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*RootKey)(nil),                // 37: keywicket.control.v1.RootKey
 	(*RotateKeyRequest)(nil),       // 38: keywicket.control.v1.RotateKeyRequest
 	(*RetireKeyRequest)(nil),       // 39: keywicket.control.v1.RetireKeyRequest
-	nil,                            // 40: keywicket.control.v1.StatusResponse.BridgesEntry
-	nil,                            // 41: keywicket.control.v1.BridgeStatus.CountersEntry
-	(*timestamppb.Timestamp)(nil),  // 42: google.protobuf.Timestamp
+	(*BackupRequest)(nil),          // 40: keywicket.control.v1.BackupRequest
+	(*BackupResponse)(nil),         // 41: keywicket.control.v1.BackupResponse
+	(*BackupSummary)(nil),          // 42: keywicket.control.v1.BackupSummary
+	nil,                            // 43: keywicket.control.v1.StatusResponse.BridgesEntry
+	nil,                            // 44: keywicket.control.v1.BridgeStatus.CountersEntry
+	(*timestamppb.Timestamp)(nil),  // 45: google.protobuf.Timestamp
 }
 var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
-	42, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	42, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
-	42, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
+	45, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	45, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
+	45, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: keywicket.control.v1.AppPassword.last_use:type_name -> keywicket.control.v1.Use
-	42, // 4: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
-	42, // 5: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
+	45, // 4: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
+	45, // 5: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
 	0,  // 6: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	0,  // 7: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
 	2,  // 8: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
 	2,  // 9: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
 	15, // 10: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
-	42, // 11: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	45, // 11: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
 	2,  // 12: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	42, // 13: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
+	45, // 13: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
 	0,  // 14: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
-	42, // 15: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	45, // 15: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
 	30, // 16: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	40, // 17: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	43, // 17: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
 	32, // 18: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	41, // 19: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	44, // 19: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
 	37, // 20: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	42, // 21: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
-	31, // 22: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	3,  // 23: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 24: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	7,  // 25: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	8,  // 26: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	7,  // 27: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	7,  // 28: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 29: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	7,  // 30: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	11, // 31: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	13, // 32: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	18, // 33: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	17, // 34: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	19, // 35: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	20, // 36: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	21, // 37: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	17, // 38: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	17, // 39: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	24, // 40: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	17, // 41: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 42: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	28, // 43: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	33, // 44: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	35, // 45: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	38, // 46: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	39, // 47: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	4,  // 48: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 49: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	9,  // 50: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 51: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 52: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 53: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 54: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	9,  // 55: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	12, // 56: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	14, // 57: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	16, // 58: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	16, // 59: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	16, // 60: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	16, // 61: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	16, // 62: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	22, // 63: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	23, // 64: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	25, // 65: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	16, // 66: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	27, // 67: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	29, // 68: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	34, // 69: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	36, // 70: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 71: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 72: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	48, // [48:73] is the sub-list for method output_type
-	23, // [23:48] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	45, // 21: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	42, // 22: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
+	45, // 23: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	31, // 24: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	3,  // 25: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 26: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	7,  // 27: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	8,  // 28: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	7,  // 29: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	7,  // 30: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 31: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	7,  // 32: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	11, // 33: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	13, // 34: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	18, // 35: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	17, // 36: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	19, // 37: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	20, // 38: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	21, // 39: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	17, // 40: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	17, // 41: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	24, // 42: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	17, // 43: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 44: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	28, // 45: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	33, // 46: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	35, // 47: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	38, // 48: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	39, // 49: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	40, // 50: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	4,  // 51: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 52: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	9,  // 53: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 54: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 55: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 56: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 57: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	9,  // 58: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	12, // 59: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	14, // 60: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	16, // 61: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	16, // 62: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	16, // 63: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	16, // 64: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	16, // 65: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	22, // 66: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	23, // 67: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	25, // 68: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	16, // 69: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	27, // 70: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	29, // 71: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	34, // 72: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	36, // 73: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 74: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 75: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	41, // 76: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	51, // [51:77] is the sub-list for method output_type
+	25, // [25:51] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
@@ -2661,7 +2919,7 @@ func file_plugins_proto_controlv1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_controlv1_control_proto_rawDesc), len(file_plugins_proto_controlv1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

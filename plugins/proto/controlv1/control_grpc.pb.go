@@ -952,6 +952,7 @@ const (
 	Daemon_ListKeys_FullMethodName  = "/keywicket.control.v1.Daemon/ListKeys"
 	Daemon_RotateKey_FullMethodName = "/keywicket.control.v1.Daemon/RotateKey"
 	Daemon_RetireKey_FullMethodName = "/keywicket.control.v1.Daemon/RetireKey"
+	Daemon_Backup_FullMethodName    = "/keywicket.control.v1.Daemon/Backup"
 )
 
 // DaemonClient is the client API for Daemon service.
@@ -973,6 +974,10 @@ type DaemonClient interface {
 	// RetireKey takes an old root key out of the keyring file. While one record
 	// needs it: ALREADY_EXISTS, and nothing is changed.
 	RetireKey(ctx context.Context, in *RetireKeyRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
+	// Backup sends the octets of a backup: all records as of one moment, sealed
+	// under the keyring. The last message has the summary; without it the backup
+	// is not whole.
+	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
 }
 
 type daemonClient struct {
@@ -1033,6 +1038,25 @@ func (c *daemonClient) RetireKey(ctx context.Context, in *RetireKeyRequest, opts
 	return out, nil
 }
 
+func (c *daemonClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Daemon_ServiceDesc.Streams[0], Daemon_Backup_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BackupRequest, BackupResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Daemon_BackupClient = grpc.ServerStreamingClient[BackupResponse]
+
 // DaemonServer is the server API for Daemon service.
 // All implementations must embed UnimplementedDaemonServer
 // for forward compatibility.
@@ -1052,6 +1076,10 @@ type DaemonServer interface {
 	// RetireKey takes an old root key out of the keyring file. While one record
 	// needs it: ALREADY_EXISTS, and nothing is changed.
 	RetireKey(context.Context, *RetireKeyRequest) (*ListKeysResponse, error)
+	// Backup sends the octets of a backup: all records as of one moment, sealed
+	// under the keyring. The last message has the summary; without it the backup
+	// is not whole.
+	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
 	mustEmbedUnimplementedDaemonServer()
 }
 
@@ -1076,6 +1104,9 @@ func (UnimplementedDaemonServer) RotateKey(context.Context, *RotateKeyRequest) (
 }
 func (UnimplementedDaemonServer) RetireKey(context.Context, *RetireKeyRequest) (*ListKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetireKey not implemented")
+}
+func (UnimplementedDaemonServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
+	return status.Error(codes.Unimplemented, "method Backup not implemented")
 }
 func (UnimplementedDaemonServer) mustEmbedUnimplementedDaemonServer() {}
 func (UnimplementedDaemonServer) testEmbeddedByValue()                {}
@@ -1188,6 +1219,17 @@ func _Daemon_RetireKey_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Daemon_Backup_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BackupRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DaemonServer).Backup(m, &grpc.GenericServerStream[BackupRequest, BackupResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Daemon_BackupServer = grpc.ServerStreamingServer[BackupResponse]
+
 // Daemon_ServiceDesc is the grpc.ServiceDesc for Daemon service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1216,6 +1258,12 @@ var Daemon_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Daemon_RetireKey_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Backup",
+			Handler:       _Daemon_Backup_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "plugins/proto/controlv1/control.proto",
 }
