@@ -26,29 +26,45 @@ type account struct {
 	passwords []password
 	tags      []tagGroup
 	deleted   []deleted // remembered ones (rule A14)
+
+	cached cacheEntry // of the cache alone
+
+	// few is where passwords and tags of most accounts are, so that a sign-in
+	// among a million accounts looks at one piece of memory.
+	few struct {
+		passwords [fewPasswords]password
+		group     [1]tagGroup
+		tags      [fewPasswords]taggedText
+	}
 }
+
+const fewPasswords = 4
 
 type deleted struct {
 	ref Ref
-	at  time.Time
+	at  int64 // Unix milliseconds
 }
 
-// A password is one app password as a sign-in needs it.
+// A password is one app password as a sign-in needs it. Times are in Unix
+// milliseconds, as they are stored; 0 is never.
 type password struct {
 	ref           Ref
 	id            [8]byte
-	profile       string
-	services      []string
-	methods       []proof.Method
-	material      map[proof.Method][]byte // sealed
-	pinDevice     bool
+	scope         *scope
+	material      *sealedMaterial // nil for those that are presented as clear text alone
 	pin           string
+	created       int64
+	expires       int64
+	used          int64 // last use, accurate to coarse
+	previousUntil int64
+	pinDevice     bool
 	suspended     bool
-	created       time.Time
-	expires       time.Time               // zero: never
-	used          time.Time               // last use, accurate to coarse; zero: never
-	previous      map[proof.Method][]byte // sealed material of the text before a rotation
-	previousUntil time.Time
+}
+
+// A sealedMaterial is what methods need that cannot work from a tag.
+type sealedMaterial struct {
+	current  map[string][]byte // by method
+	previous map[string][]byte // of the text before a rotation
 }
 
 // A tagGroup holds the tags that were made with one key.
@@ -61,7 +77,7 @@ type tagGroup struct {
 type taggedText struct {
 	tag   [16]byte
 	owner owner
-	index int // into account.passwords or account.deleted
+	index int32 // into account.passwords or account.deleted
 }
 
 type owner uint8
@@ -93,7 +109,7 @@ func (a *account) find(keys *keyring.Keyring, inner []byte) taggedText {
 
 // newAccount makes what a sign-in needs of what the directory and the record
 // say. A record that is of another owner, or none, gives no app passwords.
-func newAccount(dir directory.Account, rec *record.Account, rev store.Revision, asked time.Time) *account {
+func newAccount(dir directory.Account, rec *record.Account, rev store.Revision, asked time.Time, known *scopes) *account {
 	a := &account{dir: dir, asked: asked, revision: rev, twoStep: dir.TwoStep == directory.On}
 	if !belongs(rec, dir) {
 		return a
@@ -102,15 +118,15 @@ func newAccount(dir directory.Account, rec *record.Account, rev store.Revision, 
 	if dir.TwoStep == directory.NotMine {
 		a.twoStep = rec.TwoStep.GetOn()
 	}
-	a.passwords = make([]password, len(rec.AppPasswords))
+	a.passwords, a.tags = a.few.passwords[:0], a.few.group[:0]
 	for i, p := range rec.AppPasswords {
-		a.passwords[i] = newPassword(p)
-		a.addTag(p.Tag, ownerCurrent, i)
-		a.addTag(p.Previous, ownerPrevious, i)
+		a.passwords = append(a.passwords, newPassword(p, known.of(p)))
+		a.addTag(p.Tag, ownerCurrent, int32(i))
+		a.addTag(p.Previous, ownerPrevious, int32(i))
 	}
 	for i, d := range rec.Remembered {
-		a.deleted = append(a.deleted, deleted{ref: Ref{ID: hex.EncodeToString(d.Id), Name: d.Name}, at: fromMillis(d.Deleted)})
-		a.addTag(d.Tag, ownerDeleted, i)
+		a.deleted = append(a.deleted, deleted{ref: Ref{ID: hex.EncodeToString(d.Id), Name: d.Name}, at: d.Deleted})
+		a.addTag(d.Tag, ownerDeleted, int32(i))
 	}
 	return a
 }
@@ -121,39 +137,26 @@ func belongs(rec *record.Account, dir directory.Account) bool {
 	return rec != nil && !rec.Removed && rec.DirectoryId == dir.ID
 }
 
-func newPassword(p *record.AppPassword) password {
+func newPassword(p *record.AppPassword, in *scope) password {
 	n := password{
 		ref:           Ref{ID: hex.EncodeToString(p.Id), Name: p.Name},
-		profile:       p.Profile,
-		services:      p.Services,
-		pinDevice:     p.PinDevice,
+		scope:         in,
 		pin:           p.Pin,
+		created:       p.Created,
+		expires:       p.Expires,
+		used:          p.Used,
+		previousUntil: p.PreviousUntil,
+		pinDevice:     p.PinDevice,
 		suspended:     p.Suspended,
-		created:       fromMillis(p.Created),
-		expires:       fromMillis(p.Expires),
-		used:          fromMillis(p.Used),
-		previousUntil: fromMillis(p.PreviousUntil),
 	}
 	copy(n.id[:], p.Id)
-	for _, m := range p.Methods {
-		n.methods = append(n.methods, proof.Method(m))
+	if len(p.Material)+len(p.PreviousMaterial) > 0 {
+		n.material = &sealedMaterial{current: p.Material, previous: p.PreviousMaterial}
 	}
-	n.material, n.previous = byMethod(p.Material), byMethod(p.PreviousMaterial)
 	return n
 }
 
-func byMethod(stored map[string][]byte) map[proof.Method][]byte {
-	if len(stored) == 0 {
-		return nil
-	}
-	material := make(map[proof.Method][]byte, len(stored))
-	for m, sealed := range stored {
-		material[proof.Method(m)] = sealed
-	}
-	return material
-}
-
-func (a *account) addTag(t *record.Tag, o owner, index int) {
+func (a *account) addTag(t *record.Tag, o owner, index int32) {
 	if t == nil {
 		return
 	}
@@ -166,7 +169,11 @@ func (a *account) addTag(t *record.Tag, o owner, index int) {
 	i := slices.IndexFunc(a.tags, func(g tagGroup) bool { return g.key == key })
 	if i < 0 {
 		i = len(a.tags)
-		a.tags = append(a.tags, tagGroup{key: key})
+		g := tagGroup{key: key}
+		if i == 0 {
+			g.tags = a.few.tags[:0]
+		}
+		a.tags = append(a.tags, g)
 	}
 	a.tags[i].tags = append(a.tags[i].tags, text)
 }
@@ -176,16 +183,16 @@ func (a *account) addTag(t *record.Tag, o owner, index int) {
 func (a *account) forgotten(t taggedText, now time.Time) bool {
 	switch t.owner {
 	case ownerDeleted:
-		return now.After(a.deleted[t.index].at.Add(rememberFor))
+		return now.After(fromMillis(a.deleted[t.index].at).Add(rememberFor))
 	case ownerPrevious:
-		return now.After(a.passwords[t.index].previousUntil.Add(rememberFor))
+		return now.After(fromMillis(a.passwords[t.index].previousUntil).Add(rememberFor))
 	}
 	return false
 }
 
 // size estimates how many octets of memory a takes.
 func (a *account) size() int {
-	size := 512 + len(a.dir.ID) + 2*len(a.dir.Name) + 120*len(a.deleted)
+	size := 1200 + len(a.dir.ID) + 2*len(a.dir.Name) + 120*len(a.deleted)
 	for _, g := range a.dir.Groups {
 		size += 32 + len(g)
 	}
@@ -194,9 +201,9 @@ func (a *account) size() int {
 	}
 	for i := range a.passwords {
 		p := &a.passwords[i]
-		size += 400 + len(p.ref.Name) + len(p.profile) + len(p.pin) + 32*len(p.methods) + 160*(len(p.material)+len(p.previous))
-		for _, s := range p.services {
-			size += 32 + len(s)
+		size += 160 + len(p.ref.Name) + len(p.pin)
+		if m := p.material; m != nil {
+			size += 100 + 160*(len(m.current)+len(m.previous))
 		}
 	}
 	for _, g := range a.tags {
@@ -208,14 +215,14 @@ func (a *account) size() int {
 // inScope says whether p may be used for service; the profile as it is now can
 // only narrow what the app password was created with.
 func (p *password) inScope(policy *Policy, service string) bool {
-	profile, ok := policy.Profiles[p.profile]
-	return inScope(p.services, service) && (!ok || inScope(profile.Services, service))
+	profile, ok := policy.Profiles[p.scope.profile]
+	return inScope(p.scope.services, service) && (!ok || inScope(profile.Services, service))
 }
 
 // hasMethod says whether p may be presented by method.
 func (p *password) hasMethod(policy *Policy, method proof.Method) bool {
-	profile, ok := policy.Profiles[p.profile]
-	return slices.Contains(p.methods, method) && (!ok || slices.Contains(profile.Methods, method))
+	profile, ok := policy.Profiles[p.scope.profile]
+	return slices.Contains(p.scope.methods, method) && (!ok || slices.Contains(profile.Methods, method))
 }
 
 // toMillis and fromMillis map times to the stored form; the zero time is 0.

@@ -231,7 +231,7 @@ func materialKey(account, id []byte, method string, services []string) string {
 }
 
 func (e *Engine) openMaterial(a *account, c candidate, m proof.Method) ([]byte, error) {
-	return e.keys.Open("material", materialKey(a.id[:], c.password.id[:], string(m), c.password.services), c.sealed)
+	return e.keys.Open("material", materialKey(a.id[:], c.password.id[:], string(m), c.password.scope.services), c.sealed)
 }
 
 // List returns the account's app passwords in the order of their creation.
@@ -284,12 +284,13 @@ func (e *Engine) usesOf(ctx context.Context, name string) (map[string]*record.Us
 
 // describe returns what can be said of p; u is nil if it was never used.
 func (e *Engine) describe(policy *Policy, o owned, p *record.AppPassword, u *record.Usage) AppPassword {
-	n := newPassword(p)
+	in := newScope(p)
+	n := newPassword(p, in)
 	d := AppPassword{
-		Ref: n.ref, Profile: n.profile, Letters: int(p.Letters), Services: slices.Clone(n.services), Methods: n.methods,
-		Pin: n.pin, Pinned: n.pinDevice, Created: n.created, Rotated: fromMillis(p.Rotated), Expires: n.expires,
+		Ref: n.ref, Profile: in.profile, Letters: int(p.Letters), Services: in.services, Methods: in.methods,
+		Pin: n.pin, Pinned: n.pinDevice, Created: fromMillis(n.created), Rotated: fromMillis(p.Rotated), Expires: fromMillis(n.expires),
 	}
-	used := n.used
+	used := fromMillis(n.used)
 	if u != nil {
 		last := fromRecord(u.Last)
 		d.LastUse = &Use{Time: last.Time, Service: last.Service, Source: last.Source, Device: last.Device, Method: last.Method}
@@ -298,9 +299,9 @@ func (e *Engine) describe(policy *Policy, o owned, p *record.AppPassword, u *rec
 	}
 	now := e.clock.now()
 	switch {
-	case policy.denies(o.dir.Groups) || policy.Profiles[n.profile].Deny:
+	case policy.denies(o.dir.Groups) || policy.Profiles[in.profile].Deny:
 		d.Status = StatusDenied
-	case !n.expires.IsZero() && !now.Before(n.expires):
+	case n.expired(now):
 		d.Status = StatusExpired
 	case n.disused(policy, now, used):
 		d.Status = StatusUnusedExpired

@@ -34,17 +34,19 @@ type cache struct {
 
 type cacheShard struct {
 	mu      sync.Mutex
-	entries map[string]*cacheEntry
-	ring    []*cacheEntry // the same, in no order that matters
-	hand    int           // where in ring the next one to go is looked for
+	entries map[string]*account
+	ring    []*account // the same, in no order that matters
+	hand    int        // where in ring the next one to go is looked for
 	size    int
 	limit   int
 	changes uint64
 }
 
+// A cacheEntry is what the cache knows of an account that it holds. It is part
+// of the account, so that finding one looks at one piece of memory, and is
+// read and written under the shard's lock alone.
 type cacheEntry struct {
 	name      string
-	account   *account
 	size      int
 	at        int  // in ring
 	used      bool // since the hand passed
@@ -58,7 +60,7 @@ type ticket uint64
 func newCache(limit int64) *cache {
 	c := &cache{seed: maphash.MakeSeed()}
 	for i := range c.shards {
-		c.shards[i].entries = make(map[string]*cacheEntry)
+		c.shards[i].entries = make(map[string]*account)
 		c.shards[i].limit = int(limit / cacheShards)
 	}
 	return c
@@ -78,13 +80,13 @@ func (c *cache) get(name string) (a *account, oldRecord bool, t ticket) {
 	if e == nil {
 		return nil, false, ticket(s.changes)
 	}
-	if !e.used {
-		e.used = true
+	if !e.cached.used {
+		e.cached.used = true
 	}
-	return e.account, e.oldRecord, ticket(s.changes)
+	return e, e.cached.oldRecord, ticket(s.changes)
 }
 
-// put keeps a, unless something of its shard changed since t was taken.
+// put keeps a, which was never put before, unless something of its shard changed since t was taken.
 func (c *cache) put(name string, a *account, t ticket) {
 	size := a.size()
 	s := c.shard(name)
@@ -98,9 +100,9 @@ func (c *cache) put(name string, a *account, t ticket) {
 	for s.size > s.limit {
 		s.evict()
 	}
-	e := &cacheEntry{name: name, account: a, size: size, at: len(s.ring)}
-	s.entries[name] = e
-	s.ring = append(s.ring, e)
+	a.cached = cacheEntry{name: name, size: size, at: len(s.ring)}
+	s.entries[name] = a
+	s.ring = append(s.ring, a)
 }
 
 // evict removes one account that was not used lately. There is one.
@@ -110,11 +112,11 @@ func (s *cacheShard) evict() {
 			s.hand = 0
 		}
 		e := s.ring[s.hand]
-		if !e.used {
+		if !e.cached.used {
 			s.remove(e)
 			return
 		}
-		e.used = false
+		e.cached.used = false
 		s.hand++
 	}
 }
@@ -135,8 +137,8 @@ func (c *cache) dropRecord(name string, rev store.Revision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changes++
-	if e := s.entries[name]; e != nil && e.account.revision < rev {
-		e.oldRecord = true
+	if e := s.entries[name]; e != nil && e.revision < rev {
+		e.cached.oldRecord = true
 	}
 }
 
@@ -160,23 +162,23 @@ func (c *cache) dropRecords() {
 		s.mu.Lock()
 		s.changes++
 		for _, e := range s.entries {
-			e.oldRecord = true
+			e.cached.oldRecord = true
 		}
 		s.mu.Unlock()
 	}
 }
 
 // remove takes e out, if there is one. The caller holds the lock.
-func (s *cacheShard) remove(e *cacheEntry) {
+func (s *cacheShard) remove(e *account) {
 	if e == nil {
 		return
 	}
 	last := s.ring[len(s.ring)-1]
-	s.ring[e.at], last.at = last, e.at
+	s.ring[e.cached.at], last.cached.at = last, e.cached.at
 	s.ring[len(s.ring)-1] = nil
 	s.ring = s.ring[:len(s.ring)-1]
-	delete(s.entries, e.name)
-	s.size -= e.size
+	delete(s.entries, e.cached.name)
+	s.size -= e.cached.size
 }
 
 // stats returns how many accounts the cache holds, and their octets.

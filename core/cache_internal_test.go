@@ -135,7 +135,6 @@ func TestAccountSize(t *testing.T) {
 		"name":         {dir: directory.Account{Name: long}},
 		"group":        {dir: directory.Account{Groups: []string{long}}},
 		"attribute":    {dir: directory.Account{Attributes: map[string]string{"x": long}}},
-		"service":      {passwords: []password{{services: []string{long}}}},
 		"pin":          {passwords: []password{{pin: long}}},
 		"deleted":      {deleted: make([]deleted, 100)},
 		"tags":         {tags: []tagGroup{{tags: make([]taggedText, 400)}}},

@@ -51,6 +51,7 @@ type Engine struct {
 	policy    atomic.Pointer[Policy]
 
 	cache    *cache
+	scopes   *scopes
 	watches  watches
 	locks    [1024]sync.Mutex // by account: writers of one account take turns
 	activity *activity
@@ -85,6 +86,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	e := &Engine{
 		store: opt.Store, directory: opt.Directory, keys: opt.Keyring, opt: opt, log: opt.Log,
 		cache:    newCache(opt.CacheBytes),
+		scopes:   newScopes(),
 		failures: newFailures(opt.Now),
 		mains:    newFailures(opt.Now),
 		codes:    newFailures(opt.Now),

@@ -161,7 +161,7 @@ func (e *Engine) noteUses(ctx context.Context, written map[string]map[string]tim
 func (a *account) needsNote(used map[string]time.Time) bool {
 	for i := range a.passwords {
 		t, ok := used[a.passwords[i].ref.ID]
-		if ok && t.Sub(a.passwords[i].used) >= coarse {
+		if ok && t.Sub(fromMillis(a.passwords[i].used)) >= coarse {
 			return true
 		}
 	}

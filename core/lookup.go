@@ -45,7 +45,7 @@ func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 		}
 		return nil, err
 	}
-	a := newAccount(dir, rec, rev, asked)
+	a := newAccount(dir, rec, rev, asked, e.scopes)
 	e.cache.put(name, a, t)
 	return a, nil
 }

@@ -166,8 +166,8 @@ func (e *Engine) look(policy *Policy, v view) []looked {
 	}
 	all := make([]looked, 0, len(v.rec.AppPasswords))
 	for _, p := range v.rec.AppPasswords {
-		n := newPassword(p)
-		l := looked{AppPassword: e.describe(policy, v.owned, p, uses[hex.EncodeToString(p.Id)]), suspended: n.suspended, used: n.used}
+		n := newPassword(p, newScope(p))
+		l := looked{AppPassword: e.describe(policy, v.owned, p, uses[hex.EncodeToString(p.Id)]), suspended: n.suspended, used: fromMillis(n.used)}
 		if l.LastUse != nil && l.LastUse.Time.After(l.used) {
 			l.used = l.LastUse.Time
 		}
@@ -181,18 +181,18 @@ func (e *Engine) look(policy *Policy, v view) []looked {
 // endOf returns when p, last used at used, ends, and whether by disuse; zero is
 // never.
 func (p *Policy) endOf(n *password, used time.Time) (ends time.Time, disuse bool) {
-	ends = n.expires
+	ends = fromMillis(n.expires)
 	earlier := func(at time.Time) {
 		if ends.IsZero() || at.Before(ends) {
 			ends, disuse = at, true
 		}
 	}
-	if first := p.firstUseWithin(n.profile); used.IsZero() && first > 0 {
-		earlier(n.created.Add(first))
+	if first := p.firstUseWithin(n.scope.profile); used.IsZero() && first > 0 {
+		earlier(fromMillis(n.created).Add(first))
 	}
-	if after := p.unusedAfter(n.profile); after > 0 {
+	if after := p.unusedAfter(n.scope.profile); after > 0 {
 		if used.IsZero() {
-			used = n.created
+			used = fromMillis(n.created)
 		}
 		earlier(used.Add(after))
 	}

@@ -46,7 +46,7 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	}
 	g := Grant{Account: v.account.dir.Name, Groups: v.account.dir.Groups, AppPassword: v.ref}
 	if v.match != nil {
-		g.Profile = v.match.profile
+		g.Profile = v.match.scope.profile
 		g.Session = e.sealSession(v.account, v.match)
 	}
 	return g, nil
@@ -161,7 +161,7 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a Attempt,
 	switch {
 	case !ok:
 		return v
-	case found.owner == ownerPrevious && !now.Before(v.match.previousUntil):
+	case found.owner == ownerPrevious && now.UnixMilli() >= v.match.previousUntil:
 		return v.refuse(ReasonDeleted)
 	}
 	return e.decideMatch(ctx, policy, a, v)
@@ -193,7 +193,7 @@ func (e *Engine) decideMain(ctx context.Context, policy *Policy, v verdict, type
 func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a Attempt, v verdict) verdict {
 	p := v.match
 	switch {
-	case policy.denies(v.account.dir.Groups) || policy.Profiles[p.profile].Deny:
+	case policy.denies(v.account.dir.Groups) || policy.Profiles[p.scope.profile].Deny:
 		return v.refuse(ReasonAppPasswordsDenied)
 	case policy.RequireTwoStep && !v.account.twoStep:
 		return v.refuse(ReasonTwoStepOff)
@@ -205,10 +205,10 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a Attempt, v v
 		return v.refuse(ReasonSuspended)
 	}
 	now := e.clock.now()
-	if !p.expires.IsZero() && !now.Before(p.expires) {
+	if p.expired(now) {
 		return v.refuse(ReasonExpired)
 	}
-	if p.disused(policy, now, p.used) {
+	if p.disused(policy, now, fromMillis(p.used)) {
 		// The account's record knows the last use to a day only. Before this
 		// ends an app password, ask what knows better.
 		used, err := e.lastUse(ctx, v.name, p.ref.ID)
@@ -226,16 +226,21 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a Attempt, v v
 	return v
 }
 
+// expired says whether the date of p has come.
+func (p *password) expired(now time.Time) bool {
+	return p.expires != 0 && now.UnixMilli() >= p.expires
+}
+
 // disused says whether p, last used at used, has gone unused for too long.
 func (p *password) disused(policy *Policy, now, used time.Time) bool {
 	if used.IsZero() {
-		first := policy.firstUseWithin(p.profile)
-		if first > 0 && !now.Before(p.created.Add(first)) {
+		used = fromMillis(p.created)
+		first := policy.firstUseWithin(p.scope.profile)
+		if first > 0 && !now.Before(used.Add(first)) {
 			return true
 		}
-		used = p.created
 	}
-	after := policy.unusedAfter(p.profile)
+	after := policy.unusedAfter(p.scope.profile)
 	return after > 0 && !now.Before(used.Add(after))
 }
 
@@ -286,12 +291,14 @@ func (a *account) candidates(policy *Policy, service string, m proof.Method, now
 	var fitting []candidate
 	for i := range a.passwords {
 		p := &a.passwords[i]
-		if p.material[m] == nil || !p.hasMethod(policy, m) || !p.inScope(policy, service) {
+		if p.material == nil || !p.hasMethod(policy, m) || !p.inScope(policy, service) {
 			continue
 		}
-		fitting = append(fitting, candidate{p, p.material[m]})
-		if p.previous[m] != nil && now.Before(p.previousUntil) {
-			fitting = append(fitting, candidate{p, p.previous[m]})
+		if sealed := p.material.current[string(m)]; sealed != nil {
+			fitting = append(fitting, candidate{p, sealed})
+		}
+		if sealed := p.material.previous[string(m)]; sealed != nil && now.UnixMilli() < p.previousUntil {
+			fitting = append(fitting, candidate{p, sealed})
 		}
 	}
 	return fitting
