@@ -288,9 +288,15 @@ func TestStoreThatTellsNothing(t *testing.T) {
 	s.stop()
 	must(t, os.RemoveAll(s.auditDir()))
 	for name, put := range map[string]func(){
-		"another beginning": func() { s.tick(); s.start(); s.enroll("alain@contoso.com"); s.stop(); must(t, os.RemoveAll(s.auditDir())) },
-		"another keyring":   func() { must(t, os.CopyFS(s.storeDir(), os.DirFS(newHalfway(t).storeDir()))) },
-		"an older copy":     func() { must(t, os.CopyFS(s.storeDir(), os.DirFS(s.dir+"/older"))) },
+		"another beginning": func() {
+			s.tick()
+			s.start()
+			s.enroll("alain@contoso.com")
+			s.stop()
+			must(t, os.RemoveAll(s.auditDir()))
+		},
+		"another keyring": func() { must(t, os.CopyFS(s.storeDir(), os.DirFS(newHalfway(t).storeDir()))) },
+		"an older copy":   func() { must(t, os.CopyFS(s.storeDir(), os.DirFS(s.dir+"/older"))) },
 	} {
 		must(t, os.RemoveAll(s.storeDir()))
 		put()

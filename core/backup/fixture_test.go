@@ -169,7 +169,7 @@ func (s *site) backup(name, since string) string {
 
 func (s *site) options(paths ...string) backup.Options {
 	return backup.Options{
-		Paths: paths, DataDir: s.dir, AuditDir: s.auditDir(), Keys: s.keys, Now: func() time.Time { return s.now },
+		Paths: paths, DataDir: s.dir, AuditDir: s.auditDir(), Keys: s.keys, Now: func() time.Time { return s.now }, Spare: 320 << 20,
 		Open: func(dir string) (backup.Store, error) {
 			b, err := badgerstore.Open(dir, badgerstore.Options{})
 			if err != nil {

@@ -39,6 +39,10 @@ type Options struct {
 	Open func(dir string) (Store, error)
 	Lock func(dir string) (io.Closer, error)
 
+	// Spare is how many octets of the disk the store wants to stay free; of a
+	// small disk it is a quarter.
+	Spare uint64
+
 	// Record is called once, when all is ready and nothing is exchanged yet;
 	// with its error nothing is.
 	Record func(Report) error
@@ -86,8 +90,8 @@ const (
 	replacedDir   = "store.replaced-"
 	replacedStamp = "20060102-150405"
 
-	// spare is how much space is left at least.
-	spare = 64 << 20
+	// slack is for what a store needs beside its values.
+	slack = 32 << 20
 )
 
 // ErrBusy: the store is in use.
@@ -139,7 +143,7 @@ func (r *Restore) closeOld() error {
 	}
 	old := r.old
 	r.old = nil
-	return old.Close()
+	return errors.Join(old.Close(), r.giveAway(r.path(storeDir))) // to open it may make files
 }
 
 func (r *Restore) path(name string) string { return filepath.Join(r.opt.DataDir, name) }
@@ -151,7 +155,8 @@ func (r *Restore) checkRoom() error {
 	if err := unix.Statfs(r.opt.DataDir, &s); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	free, need := s.Bavail*uint64(s.Bsize), 2*r.set.Octets+spare
+	free, total := s.Bavail*uint64(s.Bsize), s.Blocks*uint64(s.Bsize)
+	need := 2*r.set.Octets + min(r.opt.Spare, total/4) + slack
 	if free < need {
 		return fmt.Errorf("the disk of %s has %d MiB free, and %d are needed; free some", r.opt.DataDir, free>>20, (need>>20)+1)
 	}
@@ -188,7 +193,7 @@ func (r *Restore) openOld() error {
 	if r.lock, err = r.opt.Lock(dir); err != nil {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	return nil
+	return r.giveAway(dir)
 }
 
 // makePlan goes through all accounts, and asks the audit where the replaced

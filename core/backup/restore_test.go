@@ -317,7 +317,9 @@ func (h *halfway) mounted(mib int) {
 
 func TestFullDisk(t *testing.T) {
 	h := newHalfway(t)
-	h.mounted(60)
+	h.mounted(300)
+	filler := filepath.Join(h.dir, "filler")
+	must(t, os.WriteFile(filler, make([]byte, 200<<20), 0o600))
 	before := h.listing()
 	if _, err := runRestore(t.Context(), h.options(h.path), false); err == nil || !strings.Contains(err.Error(), "MiB free") {
 		t.Errorf("too small a disk: %v", err)
@@ -325,10 +327,9 @@ func TestFullDisk(t *testing.T) {
 	if after := h.listing(); after != before {
 		t.Errorf("%s is %s now", before, after)
 	}
-	h = newHalfway(t)
-	h.mounted(300)
+	must(t, os.Remove(filler))
 	h.killed("fill the disk", 0)
-	must(t, os.Remove(filepath.Join(h.dir, "filler")))
+	must(t, os.Remove(filler))
 	if h.isWhole("full disk") {
 		t.Error("a restore on a full disk succeeded")
 	}

@@ -175,8 +175,8 @@ func exchange(a, b string) error {
 	return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 }
 
-// giveAway lets the new store belong to whom the data directory does, where
-// root restores for the user of the service.
+// giveAway lets a store belong to whom the data directory does, where root
+// restores for the user of the service.
 func (r *Restore) giveAway(dir string) error {
 	var owner unix.Stat_t
 	if err := unix.Stat(r.opt.DataDir, &owner); err != nil {
