@@ -92,6 +92,7 @@ func (a *app) restore(ctx context.Context, request restoreRequest) error {
 func restoreOptions(f *config.File, keys *keyring.Keyring, request restoreRequest, log *slog.Logger) backup.Options {
 	return backup.Options{
 		Paths: request.paths, LeaveOut: request.leaveOut, DataDir: f.DataDir, AuditDir: f.Audit.Path, Keys: keys, Now: time.Now,
+		Spare: 256<<20 + 64<<20, // what badgerstore keeps free, and its ballast
 		Open: func(dir string) (backup.Store, error) {
 			return badgerstore.Open(dir, badgerstore.Options{Logger: log})
 		},
