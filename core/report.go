@@ -43,6 +43,11 @@ type Filter struct {
 	DeletedTried bool
 }
 
+// Statuses returns every status.
+func Statuses() []Status {
+	return []Status{StatusActive, StatusSuspended, StatusExpired, StatusUnusedExpired, StatusDenied}
+}
+
 // ListAll returns the app passwords that f asks for, of up to limit accounts
 // with names greater than after: accounts that have none are left out. It also
 // returns the name to go on after, empty after the last account. Nothing is
@@ -50,6 +55,9 @@ type Filter struct {
 // between two of them. What devices did after the first page was asked for may
 // be missing.
 func (e *Engine) ListAll(ctx context.Context, after string, limit int, f Filter) (found []Report, next string, err error) {
+	if f.Status != "" && !slices.Contains(Statuses(), f.Status) {
+		return nil, "", invalid("list", "%q is no status", shown(string(f.Status)))
+	}
 	policy := e.policy.Load()
 	next, err = e.walk(ctx, after, limit, func(v view) {
 		r := Report{Account: e.describeAccount(v.owned), Damaged: v.damaged}

@@ -2551,6 +2551,755 @@ func (x *BackupSummary) GetKeyring() string {
 	return ""
 }
 
+type ListAllRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All that is set must hold.
+	AtLimit               bool   `protobuf:"varint,1,opt,name=at_limit,json=atLimit,proto3" json:"at_limit,omitempty"`                                             // of accounts that may have no more
+	UnusedForSeconds      uint64 `protobuf:"varint,2,opt,name=unused_for_seconds,json=unusedForSeconds,proto3" json:"unused_for_seconds,omitempty"`                // last used, or made, that long ago
+	ExpiringWithinSeconds uint64 `protobuf:"varint,3,opt,name=expiring_within_seconds,json=expiringWithinSeconds,proto3" json:"expiring_within_seconds,omitempty"` // by their date or by disuse
+	Status                string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// The deleted ones that are still being tried, and no other.
+	DeletedStillTried bool `protobuf:"varint,5,opt,name=deleted_still_tried,json=deletedStillTried,proto3" json:"deleted_still_tried,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ListAllRequest) Reset() {
+	*x = ListAllRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllRequest) ProtoMessage() {}
+
+func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllRequest.ProtoReflect.Descriptor instead.
+func (*ListAllRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListAllRequest) GetAtLimit() bool {
+	if x != nil {
+		return x.AtLimit
+	}
+	return false
+}
+
+func (x *ListAllRequest) GetUnusedForSeconds() uint64 {
+	if x != nil {
+		return x.UnusedForSeconds
+	}
+	return 0
+}
+
+func (x *ListAllRequest) GetExpiringWithinSeconds() uint64 {
+	if x != nil {
+		return x.ExpiringWithinSeconds
+	}
+	return 0
+}
+
+func (x *ListAllRequest) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ListAllRequest) GetDeletedStillTried() bool {
+	if x != nil {
+		return x.DeletedStillTried
+	}
+	return false
+}
+
+type AccountAppPasswords struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Damaged       bool                   `protobuf:"varint,2,opt,name=damaged,proto3" json:"damaged,omitempty"`                              // its record was changed or damaged; there is no more of it
+	AppPasswords  []*AppPassword         `protobuf:"bytes,3,rep,name=app_passwords,json=appPasswords,proto3" json:"app_passwords,omitempty"` // in the order of creation
+	Deleted       []*DeletedTry          `protobuf:"bytes,4,rep,name=deleted,proto3" json:"deleted,omitempty"`                               // the last tried first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountAppPasswords) Reset() {
+	*x = AccountAppPasswords{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountAppPasswords) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountAppPasswords) ProtoMessage() {}
+
+func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountAppPasswords.ProtoReflect.Descriptor instead.
+func (*AccountAppPasswords) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *AccountAppPasswords) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AccountAppPasswords) GetDamaged() bool {
+	if x != nil {
+		return x.Damaged
+	}
+	return false
+}
+
+func (x *AccountAppPasswords) GetAppPasswords() []*AppPassword {
+	if x != nil {
+		return x.AppPasswords
+	}
+	return nil
+}
+
+func (x *AccountAppPasswords) GetDeleted() []*DeletedTry {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
+}
+
+// DeletedTry is a text that does not work any more and is still being tried.
+type DeletedTry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppPassword   *AppPasswordRef        `protobuf:"bytes,1,opt,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"`
+	Deleted       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=deleted,proto3" json:"deleted,omitempty"` // absent: it was rotated, not deleted
+	Last          *Attempt               `protobuf:"bytes,3,opt,name=last,proto3" json:"last,omitempty"`
+	Tries         uint32                 `protobuf:"varint,4,opt,name=tries,proto3" json:"tries,omitempty"` // in the history that is kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletedTry) Reset() {
+	*x = DeletedTry{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletedTry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletedTry) ProtoMessage() {}
+
+func (x *DeletedTry) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletedTry.ProtoReflect.Descriptor instead.
+func (*DeletedTry) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *DeletedTry) GetAppPassword() *AppPasswordRef {
+	if x != nil {
+		return x.AppPassword
+	}
+	return nil
+}
+
+func (x *DeletedTry) GetDeleted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
+}
+
+func (x *DeletedTry) GetLast() *Attempt {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *DeletedTry) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+type ReviewRequest struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Account          string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`                                              // empty: all
+	UnusedForSeconds uint64                 `protobuf:"varint,2,opt,name=unused_for_seconds,json=unusedForSeconds,proto3" json:"unused_for_seconds,omitempty"` // 0: 90 days, or what the policy says if less
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ReviewRequest) Reset() {
+	*x = ReviewRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewRequest) ProtoMessage() {}
+
+func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
+func (*ReviewRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ReviewRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ReviewRequest) GetUnusedForSeconds() uint64 {
+	if x != nil {
+		return x.UnusedForSeconds
+	}
+	return 0
+}
+
+type AccountReview struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Damaged       bool                   `protobuf:"varint,2,opt,name=damaged,proto3" json:"damaged,omitempty"`
+	Findings      []*Finding             `protobuf:"bytes,3,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountReview) Reset() {
+	*x = AccountReview{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountReview) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountReview) ProtoMessage() {}
+
+func (x *AccountReview) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountReview.ProtoReflect.Descriptor instead.
+func (*AccountReview) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *AccountReview) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AccountReview) GetDamaged() bool {
+	if x != nil {
+		return x.Damaged
+	}
+	return false
+}
+
+func (x *AccountReview) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// at-limit, recovery-low, unused, never-used, expiring, expired, suspended,
+	// pin-mismatch, deleted-tried
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	AppPassword   *AppPasswordRef        `protobuf:"bytes,2,opt,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"` // absent: it is about the account
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`                                  // last use, end or last try; absent: none
+	Device        string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`                              // of a try
+	Sentence      string                 `protobuf:"bytes,5,opt,name=sentence,proto3" json:"sentence,omitempty"`                          // what is the matter and what to do
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *Finding) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Finding) GetAppPassword() *AppPasswordRef {
+	if x != nil {
+		return x.AppPassword
+	}
+	return nil
+}
+
+func (x *Finding) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Finding) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Finding) GetSentence() string {
+	if x != nil {
+		return x.Sentence
+	}
+	return ""
+}
+
+type ImportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Write         bool                   `protobuf:"varint,1,opt,name=write,proto3" json:"write,omitempty"`      // make the accounts; else only check them
+	Resume        bool                   `protobuf:"varint,2,opt,name=resume,proto3" json:"resume,omitempty"`    // pass over those that exist and are equal
+	Accounts      []*ImportAccount       `protobuf:"bytes,3,rep,name=accounts,proto3" json:"accounts,omitempty"` // up to 64
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportRequest) Reset() {
+	*x = ImportRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRequest) ProtoMessage() {}
+
+func (x *ImportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
+func (*ImportRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ImportRequest) GetWrite() bool {
+	if x != nil {
+		return x.Write
+	}
+	return false
+}
+
+func (x *ImportRequest) GetResume() bool {
+	if x != nil {
+		return x.Resume
+	}
+	return false
+}
+
+func (x *ImportRequest) GetAccounts() []*ImportAccount {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+type ImportAccount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Groups        []string               `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	Enabled       bool                   `protobuf:"varint,3,opt,name=enabled,proto3" json:"enabled,omitempty"`
+	PasswordHash  string                 `protobuf:"bytes,4,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"` // PHC string of argon2id; empty: none
+	Line          uint64                 `protobuf:"varint,5,opt,name=line,proto3" json:"line,omitempty"`                                    // in the file that it is from
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportAccount) Reset() {
+	*x = ImportAccount{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportAccount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportAccount) ProtoMessage() {}
+
+func (x *ImportAccount) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportAccount.ProtoReflect.Descriptor instead.
+func (*ImportAccount) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ImportAccount) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImportAccount) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ImportAccount) GetEnabled() bool {
+	if x != nil {
+		return x.Enabled
+	}
+	return false
+}
+
+func (x *ImportAccount) GetPasswordHash() string {
+	if x != nil {
+		return x.PasswordHash
+	}
+	return ""
+}
+
+func (x *ImportAccount) GetLine() uint64 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+type ImportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Made          uint32                 `protobuf:"varint,1,opt,name=made,proto3" json:"made,omitempty"` // or can be made, where they are only checked
+	Equal         uint32                 `protobuf:"varint,2,opt,name=equal,proto3" json:"equal,omitempty"`
+	Faults        []*ImportFault         `protobuf:"bytes,3,rep,name=faults,proto3" json:"faults,omitempty"` // where they are only checked
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportResponse) Reset() {
+	*x = ImportResponse{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportResponse) ProtoMessage() {}
+
+func (x *ImportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
+func (*ImportResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ImportResponse) GetMade() uint32 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
+func (x *ImportResponse) GetEqual() uint32 {
+	if x != nil {
+		return x.Equal
+	}
+	return 0
+}
+
+func (x *ImportResponse) GetFaults() []*ImportFault {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
+type ImportFault struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Line          uint64                 `protobuf:"varint,1,opt,name=line,proto3" json:"line,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`      // it repeats no group and no hash
+	Exists        bool                   `protobuf:"varint,3,opt,name=exists,proto3" json:"exists,omitempty"` // the account is there
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportFault) Reset() {
+	*x = ImportFault{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportFault) ProtoMessage() {}
+
+func (x *ImportFault) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportFault.ProtoReflect.Descriptor instead.
+func (*ImportFault) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ImportFault) GetLine() uint64 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *ImportFault) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ImportFault) GetExists() bool {
+	if x != nil {
+		return x.Exists
+	}
+	return false
+}
+
+type ExportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hashes        bool                   `protobuf:"varint,1,opt,name=hashes,proto3" json:"hashes,omitempty"` // of main passwords too
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ExportRequest) GetHashes() bool {
+	if x != nil {
+		return x.Hashes
+	}
+	return false
+}
+
+type ExportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Accounts      []*ImportAccount       `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportResponse) Reset() {
+	*x = ExportResponse{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportResponse) ProtoMessage() {}
+
+func (x *ExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
+func (*ExportResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ExportResponse) GetAccounts() []*ImportAccount {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
 var File_plugins_proto_controlv1_control_proto protoreflect.FileDescriptor
 
 const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
@@ -2730,7 +3479,59 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x06values\x18\x06 \x01(\x04R\x06values\x12\x16\n" +
 	"\x06octets\x18\a \x01(\x04R\x06octets\x12\x18\n" +
 	"\adamaged\x18\b \x03(\tR\adamaged\x12\x18\n" +
-	"\akeyring\x18\t \x01(\tR\akeyring2\x8b\a\n" +
+	"\akeyring\x18\t \x01(\tR\akeyring\"\xd9\x01\n" +
+	"\x0eListAllRequest\x12\x19\n" +
+	"\bat_limit\x18\x01 \x01(\bR\aatLimit\x12,\n" +
+	"\x12unused_for_seconds\x18\x02 \x01(\x04R\x10unusedForSeconds\x126\n" +
+	"\x17expiring_within_seconds\x18\x03 \x01(\x04R\x15expiringWithinSeconds\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\tR\x06status\x12.\n" +
+	"\x13deleted_still_tried\x18\x05 \x01(\bR\x11deletedStillTried\"\xcd\x01\n" +
+	"\x13AccountAppPasswords\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x18\n" +
+	"\adamaged\x18\x02 \x01(\bR\adamaged\x12F\n" +
+	"\rapp_passwords\x18\x03 \x03(\v2!.keywicket.control.v1.AppPasswordR\fappPasswords\x12:\n" +
+	"\adeleted\x18\x04 \x03(\v2 .keywicket.control.v1.DeletedTryR\adeleted\"\xd4\x01\n" +
+	"\n" +
+	"DeletedTry\x12G\n" +
+	"\fapp_password\x18\x01 \x01(\v2$.keywicket.control.v1.AppPasswordRefR\vappPassword\x124\n" +
+	"\adeleted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\adeleted\x121\n" +
+	"\x04last\x18\x03 \x01(\v2\x1d.keywicket.control.v1.AttemptR\x04last\x12\x14\n" +
+	"\x05tries\x18\x04 \x01(\rR\x05tries\"W\n" +
+	"\rReviewRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12,\n" +
+	"\x12unused_for_seconds\x18\x02 \x01(\x04R\x10unusedForSeconds\"~\n" +
+	"\rAccountReview\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x18\n" +
+	"\adamaged\x18\x02 \x01(\bR\adamaged\x129\n" +
+	"\bfindings\x18\x03 \x03(\v2\x1d.keywicket.control.v1.FindingR\bfindings\"\xca\x01\n" +
+	"\aFinding\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12G\n" +
+	"\fapp_password\x18\x02 \x01(\v2$.keywicket.control.v1.AppPasswordRefR\vappPassword\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06device\x18\x04 \x01(\tR\x06device\x12\x1a\n" +
+	"\bsentence\x18\x05 \x01(\tR\bsentence\"~\n" +
+	"\rImportRequest\x12\x14\n" +
+	"\x05write\x18\x01 \x01(\bR\x05write\x12\x16\n" +
+	"\x06resume\x18\x02 \x01(\bR\x06resume\x12?\n" +
+	"\baccounts\x18\x03 \x03(\v2#.keywicket.control.v1.ImportAccountR\baccounts\"\x8e\x01\n" +
+	"\rImportAccount\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06groups\x18\x02 \x03(\tR\x06groups\x12\x18\n" +
+	"\aenabled\x18\x03 \x01(\bR\aenabled\x12#\n" +
+	"\rpassword_hash\x18\x04 \x01(\tR\fpasswordHash\x12\x12\n" +
+	"\x04line\x18\x05 \x01(\x04R\x04line\"u\n" +
+	"\x0eImportResponse\x12\x12\n" +
+	"\x04made\x18\x01 \x01(\rR\x04made\x12\x14\n" +
+	"\x05equal\x18\x02 \x01(\rR\x05equal\x129\n" +
+	"\x06faults\x18\x03 \x03(\v2!.keywicket.control.v1.ImportFaultR\x06faults\"M\n" +
+	"\vImportFault\x12\x12\n" +
+	"\x04line\x18\x01 \x01(\x04R\x04line\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
+	"\x06exists\x18\x03 \x01(\bR\x06exists\"'\n" +
+	"\rExportRequest\x12\x16\n" +
+	"\x06hashes\x18\x01 \x01(\bR\x06hashes\"Q\n" +
+	"\x0eExportResponse\x12?\n" +
+	"\baccounts\x18\x01 \x03(\v2#.keywicket.control.v1.ImportAccountR\baccounts2\xbf\b\n" +
 	"\fAppPasswords\x12S\n" +
 	"\x06Create\x12#.keywicket.control.v1.CreateRequest\x1a$.keywicket.control.v1.CreateResponse\x12M\n" +
 	"\x04List\x12!.keywicket.control.v1.ListRequest\x1a\".keywicket.control.v1.ListResponse\x12Y\n" +
@@ -2741,7 +3542,9 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x06Rotate\x12#.keywicket.control.v1.RotateRequest\x1a$.keywicket.control.v1.CreateResponse\x12X\n" +
 	"\x05Repin\x12(.keywicket.control.v1.AppPasswordRequest\x1a%.keywicket.control.v1.ChangedResponse\x12S\n" +
 	"\x06Verify\x12#.keywicket.control.v1.VerifyRequest\x1a$.keywicket.control.v1.VerifyResponse\x12e\n" +
-	"\fListAttempts\x12).keywicket.control.v1.ListAttemptsRequest\x1a*.keywicket.control.v1.ListAttemptsResponse2\x92\a\n" +
+	"\fListAttempts\x12).keywicket.control.v1.ListAttemptsRequest\x1a*.keywicket.control.v1.ListAttemptsResponse\x12\\\n" +
+	"\aListAll\x12$.keywicket.control.v1.ListAllRequest\x1a).keywicket.control.v1.AccountAppPasswords0\x01\x12T\n" +
+	"\x06Review\x12#.keywicket.control.v1.ReviewRequest\x1a#.keywicket.control.v1.AccountReview0\x012\xc2\b\n" +
 	"\bAccounts\x12M\n" +
 	"\x03Add\x12'.keywicket.control.v1.AddAccountRequest\x1a\x1d.keywicket.control.v1.Account\x12J\n" +
 	"\x03Get\x12$.keywicket.control.v1.AccountRequest\x1a\x1d.keywicket.control.v1.Account\x12R\n" +
@@ -2753,7 +3556,9 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\rEnrollTwoStep\x12$.keywicket.control.v1.AccountRequest\x1a+.keywicket.control.v1.EnrollTwoStepResponse\x12k\n" +
 	"\x0eConfirmTwoStep\x12+.keywicket.control.v1.ConfirmTwoStepRequest\x1a,.keywicket.control.v1.ConfirmTwoStepResponse\x12U\n" +
 	"\x0eTurnOffTwoStep\x12$.keywicket.control.v1.AccountRequest\x1a\x1d.keywicket.control.v1.Account\x12\\\n" +
-	"\tCheckCode\x12&.keywicket.control.v1.CheckCodeRequest\x1a'.keywicket.control.v1.CheckCodeResponse2\x9e\x04\n" +
+	"\tCheckCode\x12&.keywicket.control.v1.CheckCodeRequest\x1a'.keywicket.control.v1.CheckCodeResponse\x12W\n" +
+	"\x06Import\x12#.keywicket.control.v1.ImportRequest\x1a$.keywicket.control.v1.ImportResponse(\x010\x01\x12U\n" +
+	"\x06Export\x12#.keywicket.control.v1.ExportRequest\x1a$.keywicket.control.v1.ExportResponse0\x012\x9e\x04\n" +
 	"\x06Daemon\x12S\n" +
 	"\x06Status\x12#.keywicket.control.v1.StatusRequest\x1a$.keywicket.control.v1.StatusResponse\x12S\n" +
 	"\x06Reload\x12#.keywicket.control.v1.ReloadRequest\x1a$.keywicket.control.v1.ReloadResponse\x12Y\n" +
@@ -2774,7 +3579,7 @@ func file_plugins_proto_controlv1_control_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_controlv1_control_proto_rawDescData
 }
 
-var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*AppPassword)(nil),            // 0: keywicket.control.v1.AppPassword
 	(*Use)(nil),                    // 1: keywicket.control.v1.Use
@@ -2819,93 +3624,124 @@ var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*BackupRequest)(nil),          // 40: keywicket.control.v1.BackupRequest
 	(*BackupResponse)(nil),         // 41: keywicket.control.v1.BackupResponse
 	(*BackupSummary)(nil),          // 42: keywicket.control.v1.BackupSummary
-	nil,                            // 43: keywicket.control.v1.StatusResponse.BridgesEntry
-	nil,                            // 44: keywicket.control.v1.BridgeStatus.CountersEntry
-	(*timestamppb.Timestamp)(nil),  // 45: google.protobuf.Timestamp
+	(*ListAllRequest)(nil),         // 43: keywicket.control.v1.ListAllRequest
+	(*AccountAppPasswords)(nil),    // 44: keywicket.control.v1.AccountAppPasswords
+	(*DeletedTry)(nil),             // 45: keywicket.control.v1.DeletedTry
+	(*ReviewRequest)(nil),          // 46: keywicket.control.v1.ReviewRequest
+	(*AccountReview)(nil),          // 47: keywicket.control.v1.AccountReview
+	(*Finding)(nil),                // 48: keywicket.control.v1.Finding
+	(*ImportRequest)(nil),          // 49: keywicket.control.v1.ImportRequest
+	(*ImportAccount)(nil),          // 50: keywicket.control.v1.ImportAccount
+	(*ImportResponse)(nil),         // 51: keywicket.control.v1.ImportResponse
+	(*ImportFault)(nil),            // 52: keywicket.control.v1.ImportFault
+	(*ExportRequest)(nil),          // 53: keywicket.control.v1.ExportRequest
+	(*ExportResponse)(nil),         // 54: keywicket.control.v1.ExportResponse
+	nil,                            // 55: keywicket.control.v1.StatusResponse.BridgesEntry
+	nil,                            // 56: keywicket.control.v1.BridgeStatus.CountersEntry
+	(*timestamppb.Timestamp)(nil),  // 57: google.protobuf.Timestamp
 }
 var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
-	45, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	45, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
-	45, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
+	57, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	57, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
+	57, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: keywicket.control.v1.AppPassword.last_use:type_name -> keywicket.control.v1.Use
-	45, // 4: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
-	45, // 5: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
+	57, // 4: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
+	57, // 5: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
 	0,  // 6: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	0,  // 7: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
 	2,  // 8: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
 	2,  // 9: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
 	15, // 10: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
-	45, // 11: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	57, // 11: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
 	2,  // 12: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	45, // 13: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
+	57, // 13: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
 	0,  // 14: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
-	45, // 15: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	57, // 15: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
 	30, // 16: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	43, // 17: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	55, // 17: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
 	32, // 18: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	44, // 19: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	56, // 19: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
 	37, // 20: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	45, // 21: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	57, // 21: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
 	42, // 22: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
-	45, // 23: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
-	31, // 24: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	3,  // 25: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 26: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	7,  // 27: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	8,  // 28: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	7,  // 29: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	7,  // 30: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 31: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	7,  // 32: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	11, // 33: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	13, // 34: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	18, // 35: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	17, // 36: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	19, // 37: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	20, // 38: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	21, // 39: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	17, // 40: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	17, // 41: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	24, // 42: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	17, // 43: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 44: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	28, // 45: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	33, // 46: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	35, // 47: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	38, // 48: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	39, // 49: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	40, // 50: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
-	4,  // 51: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 52: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	9,  // 53: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 54: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 55: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 56: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 57: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	9,  // 58: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	12, // 59: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	14, // 60: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	16, // 61: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	16, // 62: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	16, // 63: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	16, // 64: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	16, // 65: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	22, // 66: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	23, // 67: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	25, // 68: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	16, // 69: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	27, // 70: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	29, // 71: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	34, // 72: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	36, // 73: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 74: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 75: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	41, // 76: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
-	51, // [51:77] is the sub-list for method output_type
-	25, // [25:51] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	57, // 23: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	0,  // 24: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	45, // 25: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
+	2,  // 26: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	57, // 27: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
+	15, // 28: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
+	48, // 29: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
+	2,  // 30: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	57, // 31: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
+	50, // 32: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
+	52, // 33: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
+	50, // 34: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
+	31, // 35: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	3,  // 36: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 37: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	7,  // 38: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	8,  // 39: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	7,  // 40: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	7,  // 41: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 42: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	7,  // 43: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	11, // 44: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	13, // 45: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	43, // 46: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
+	46, // 47: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
+	18, // 48: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	17, // 49: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	19, // 50: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	20, // 51: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	21, // 52: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	17, // 53: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	17, // 54: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	24, // 55: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	17, // 56: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 57: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	49, // 58: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
+	53, // 59: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
+	28, // 60: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	33, // 61: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	35, // 62: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	38, // 63: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	39, // 64: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	40, // 65: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	4,  // 66: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 67: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	9,  // 68: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 69: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 70: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 71: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 72: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	9,  // 73: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	12, // 74: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	14, // 75: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	44, // 76: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
+	47, // 77: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
+	16, // 78: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	16, // 79: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	16, // 80: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	16, // 81: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	16, // 82: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	22, // 83: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	23, // 84: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	25, // 85: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	16, // 86: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	27, // 87: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	51, // 88: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
+	54, // 89: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
+	29, // 90: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	34, // 91: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	36, // 92: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 93: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 94: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	41, // 95: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	66, // [66:96] is the sub-list for method output_type
+	36, // [36:66] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
@@ -2919,7 +3755,7 @@ func file_plugins_proto_controlv1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_controlv1_control_proto_rawDesc), len(file_plugins_proto_controlv1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

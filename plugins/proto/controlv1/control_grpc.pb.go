@@ -39,6 +39,8 @@ const (
 	AppPasswords_Repin_FullMethodName        = "/keywicket.control.v1.AppPasswords/Repin"
 	AppPasswords_Verify_FullMethodName       = "/keywicket.control.v1.AppPasswords/Verify"
 	AppPasswords_ListAttempts_FullMethodName = "/keywicket.control.v1.AppPasswords/ListAttempts"
+	AppPasswords_ListAll_FullMethodName      = "/keywicket.control.v1.AppPasswords/ListAll"
+	AppPasswords_Review_FullMethodName       = "/keywicket.control.v1.AppPasswords/Review"
 )
 
 // AppPasswordsClient is the client API for AppPasswords service.
@@ -61,6 +63,12 @@ type AppPasswordsClient interface {
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*VerifyResponse, error)
 	// ListAttempts returns the last attempts at an account, newest first.
 	ListAttempts(ctx context.Context, in *ListAttemptsRequest, opts ...grpc.CallOption) (*ListAttemptsResponse, error)
+	// ListAll sends the app passwords of all accounts that a filter asks for, in
+	// the order of the accounts' names. Accounts without one are left out.
+	ListAll(ctx context.Context, in *ListAllRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AccountAppPasswords], error)
+	// Review sends what somebody should look at, for each account where there is
+	// something.
+	Review(ctx context.Context, in *ReviewRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AccountReview], error)
 }
 
 type appPasswordsClient struct {
@@ -171,6 +179,44 @@ func (c *appPasswordsClient) ListAttempts(ctx context.Context, in *ListAttemptsR
 	return out, nil
 }
 
+func (c *appPasswordsClient) ListAll(ctx context.Context, in *ListAllRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AccountAppPasswords], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AppPasswords_ServiceDesc.Streams[0], AppPasswords_ListAll_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListAllRequest, AccountAppPasswords]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AppPasswords_ListAllClient = grpc.ServerStreamingClient[AccountAppPasswords]
+
+func (c *appPasswordsClient) Review(ctx context.Context, in *ReviewRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AccountReview], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AppPasswords_ServiceDesc.Streams[1], AppPasswords_Review_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReviewRequest, AccountReview]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AppPasswords_ReviewClient = grpc.ServerStreamingClient[AccountReview]
+
 // AppPasswordsServer is the server API for AppPasswords service.
 // All implementations must embed UnimplementedAppPasswordsServer
 // for forward compatibility.
@@ -191,6 +237,12 @@ type AppPasswordsServer interface {
 	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)
 	// ListAttempts returns the last attempts at an account, newest first.
 	ListAttempts(context.Context, *ListAttemptsRequest) (*ListAttemptsResponse, error)
+	// ListAll sends the app passwords of all accounts that a filter asks for, in
+	// the order of the accounts' names. Accounts without one are left out.
+	ListAll(*ListAllRequest, grpc.ServerStreamingServer[AccountAppPasswords]) error
+	// Review sends what somebody should look at, for each account where there is
+	// something.
+	Review(*ReviewRequest, grpc.ServerStreamingServer[AccountReview]) error
 	mustEmbedUnimplementedAppPasswordsServer()
 }
 
@@ -230,6 +282,12 @@ func (UnimplementedAppPasswordsServer) Verify(context.Context, *VerifyRequest) (
 }
 func (UnimplementedAppPasswordsServer) ListAttempts(context.Context, *ListAttemptsRequest) (*ListAttemptsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAttempts not implemented")
+}
+func (UnimplementedAppPasswordsServer) ListAll(*ListAllRequest, grpc.ServerStreamingServer[AccountAppPasswords]) error {
+	return status.Error(codes.Unimplemented, "method ListAll not implemented")
+}
+func (UnimplementedAppPasswordsServer) Review(*ReviewRequest, grpc.ServerStreamingServer[AccountReview]) error {
+	return status.Error(codes.Unimplemented, "method Review not implemented")
 }
 func (UnimplementedAppPasswordsServer) mustEmbedUnimplementedAppPasswordsServer() {}
 func (UnimplementedAppPasswordsServer) testEmbeddedByValue()                      {}
@@ -432,6 +490,28 @@ func _AppPasswords_ListAttempts_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AppPasswords_ListAll_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListAllRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AppPasswordsServer).ListAll(m, &grpc.GenericServerStream[ListAllRequest, AccountAppPasswords]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AppPasswords_ListAllServer = grpc.ServerStreamingServer[AccountAppPasswords]
+
+func _AppPasswords_Review_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReviewRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AppPasswordsServer).Review(m, &grpc.GenericServerStream[ReviewRequest, AccountReview]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AppPasswords_ReviewServer = grpc.ServerStreamingServer[AccountReview]
+
 // AppPasswords_ServiceDesc is the grpc.ServiceDesc for AppPasswords service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -480,7 +560,18 @@ var AppPasswords_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AppPasswords_ListAttempts_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ListAll",
+			Handler:       _AppPasswords_ListAll_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Review",
+			Handler:       _AppPasswords_Review_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "plugins/proto/controlv1/control.proto",
 }
 
@@ -495,6 +586,8 @@ const (
 	Accounts_ConfirmTwoStep_FullMethodName  = "/keywicket.control.v1.Accounts/ConfirmTwoStep"
 	Accounts_TurnOffTwoStep_FullMethodName  = "/keywicket.control.v1.Accounts/TurnOffTwoStep"
 	Accounts_CheckCode_FullMethodName       = "/keywicket.control.v1.Accounts/CheckCode"
+	Accounts_Import_FullMethodName          = "/keywicket.control.v1.Accounts/Import"
+	Accounts_Export_FullMethodName          = "/keywicket.control.v1.Accounts/Export"
 )
 
 // AccountsClient is the client API for Accounts service.
@@ -518,6 +611,13 @@ type AccountsClient interface {
 	// CheckCode uses up a security code or recovery code. A wrong one is
 	// PERMISSION_DENIED.
 	CheckCode(ctx context.Context, in *CheckCodeRequest, opts ...grpc.CallOption) (*CheckCodeResponse, error)
+	// Import checks or makes many accounts. Each request is answered by one
+	// response, in order. Where accounts are made, those of one request are made
+	// all or none; one that exists ends the call with ALREADY_EXISTS, and one that
+	// cannot be made with INVALID_ARGUMENT.
+	Import(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ImportRequest, ImportResponse], error)
+	// Export sends every account as Import takes it, in the order of names.
+	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error)
 }
 
 type accountsClient struct {
@@ -637,6 +737,38 @@ func (c *accountsClient) CheckCode(ctx context.Context, in *CheckCodeRequest, op
 	return out, nil
 }
 
+func (c *accountsClient) Import(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ImportRequest, ImportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Accounts_ServiceDesc.Streams[1], Accounts_Import_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ImportRequest, ImportResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Accounts_ImportClient = grpc.BidiStreamingClient[ImportRequest, ImportResponse]
+
+func (c *accountsClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Accounts_ServiceDesc.Streams[2], Accounts_Export_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportRequest, ExportResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Accounts_ExportClient = grpc.ServerStreamingClient[ExportResponse]
+
 // AccountsServer is the server API for Accounts service.
 // All implementations must embed UnimplementedAccountsServer
 // for forward compatibility.
@@ -658,6 +790,13 @@ type AccountsServer interface {
 	// CheckCode uses up a security code or recovery code. A wrong one is
 	// PERMISSION_DENIED.
 	CheckCode(context.Context, *CheckCodeRequest) (*CheckCodeResponse, error)
+	// Import checks or makes many accounts. Each request is answered by one
+	// response, in order. Where accounts are made, those of one request are made
+	// all or none; one that exists ends the call with ALREADY_EXISTS, and one that
+	// cannot be made with INVALID_ARGUMENT.
+	Import(grpc.BidiStreamingServer[ImportRequest, ImportResponse]) error
+	// Export sends every account as Import takes it, in the order of names.
+	Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error
 	mustEmbedUnimplementedAccountsServer()
 }
 
@@ -697,6 +836,12 @@ func (UnimplementedAccountsServer) TurnOffTwoStep(context.Context, *AccountReque
 }
 func (UnimplementedAccountsServer) CheckCode(context.Context, *CheckCodeRequest) (*CheckCodeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckCode not implemented")
+}
+func (UnimplementedAccountsServer) Import(grpc.BidiStreamingServer[ImportRequest, ImportResponse]) error {
+	return status.Error(codes.Unimplemented, "method Import not implemented")
+}
+func (UnimplementedAccountsServer) Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error {
+	return status.Error(codes.Unimplemented, "method Export not implemented")
 }
 func (UnimplementedAccountsServer) mustEmbedUnimplementedAccountsServer() {}
 func (UnimplementedAccountsServer) testEmbeddedByValue()                  {}
@@ -892,6 +1037,24 @@ func _Accounts_CheckCode_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Accounts_Import_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AccountsServer).Import(&grpc.GenericServerStream[ImportRequest, ImportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Accounts_ImportServer = grpc.BidiStreamingServer[ImportRequest, ImportResponse]
+
+func _Accounts_Export_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AccountsServer).Export(m, &grpc.GenericServerStream[ExportRequest, ExportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Accounts_ExportServer = grpc.ServerStreamingServer[ExportResponse]
+
 // Accounts_ServiceDesc is the grpc.ServiceDesc for Accounts service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -940,6 +1103,17 @@ var Accounts_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "List",
 			Handler:       _Accounts_List_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Import",
+			Handler:       _Accounts_Import_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Export",
+			Handler:       _Accounts_Export_Handler,
 			ServerStreams: true,
 		},
 	},
