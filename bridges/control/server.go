@@ -83,7 +83,7 @@ func Listen(opt Options) (*Server, error) {
 	if err := os.Chmod(opt.Path, mode); err != nil {
 		return nil, errors.Join(fmt.Errorf("the control socket: %w", err), l.Close())
 	}
-	s := &Server{listener: &limited{l.(*net.UnixListener), make(chan struct{}, maxConnections)}, opt: opt}
+	s := &Server{listener: newLimited(l.(*net.UnixListener), maxConnections), opt: opt}
 	s.grpc = grpc.NewServer(
 		grpc.Creds(peerCredentials{}),
 		grpc.MaxRecvMsgSize(maxRequest),
@@ -104,12 +104,30 @@ func Listen(opt Options) (*Server, error) {
 // is at the other end.
 type limited struct {
 	*net.UnixListener
-	slots chan struct{}
+	slots  chan struct{}
+	closed chan struct{}
+	close  func()
+}
+
+func newLimited(l *net.UnixListener, most int) *limited {
+	closed := make(chan struct{})
+	return &limited{l, make(chan struct{}, most), closed, sync.OnceFunc(func() { close(closed) })}
+}
+
+// Close also ends an Accept that waits for a slot: gRPC closes its connections
+// only after that.
+func (l *limited) Close() error {
+	l.close()
+	return l.UnixListener.Close()
 }
 
 // Accept waits for a slot and a connection.
 func (l *limited) Accept() (net.Conn, error) {
-	l.slots <- struct{}{}
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
 	conn, err := l.AcceptUnix()
 	if err != nil {
 		<-l.slots
