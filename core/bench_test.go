@@ -17,6 +17,7 @@ func benched(b *testing.B, n int, edit func(*fixture)) (*fixture, string) {
 	b.Helper()
 	f := newFixture(b, func(f *fixture) {
 		f.opt.Recorder = nil // what a program does with events is not ours
+		f.opt.Flush = 0      // as often as in a program
 		if edit != nil {
 			edit(f)
 		}
