@@ -26,16 +26,24 @@ var errStalled = errors.New("who asked for the backup takes nothing of it")
 func (d *daemon) Backup(r *controlv1.BackupRequest, stream grpc.ServerStreamingServer[controlv1.BackupResponse]) error {
 	from, to := io.Pipe()
 	var summary *controlv1.BackupSummary
+	var panicked any // by the Host: unless it is told of here, that ends the daemon
 	done := make(chan error, 1)
 	go func() {
-		var err error
+		err := errors.New("the backup broke off")
+		defer func() {
+			panicked = recover()
+			to.CloseWithError(err) // nil: the end
+			done <- err
+		}()
 		summary, err = d.host.Backup(stream.Context(), r, to)
-		to.CloseWithError(err) // nil: the end
-		done <- err
 	}()
 	err := sendBackup(from, stream)
 	from.CloseWithError(errors.Join(errors.New("the backup is not wanted any more"), err))
-	if failed := <-done; failed != nil {
+	failed := <-done
+	if panicked != nil {
+		panic(panicked)
+	}
+	if failed != nil {
 		return statusOf(failed)
 	}
 	if err != nil {

@@ -40,6 +40,10 @@ func TestPanicInHandler(t *testing.T) {
 	must(t, err)
 	_, err = stream.Recv()
 	internal("List", err)
+	backup, err := c.daemon.Backup(ctx, &controlv1.BackupRequest{}) // which the fake does not have
+	must(t, err)
+	_, err = backup.Recv()
+	internal("Backup", err)
 	f.host.status = nil
 	_, err = c.daemon.Status(ctx, &controlv1.StatusRequest{})
 	must(t, err)
