@@ -68,8 +68,8 @@ func (c *committer) reserve(size int) error {
 	if err == nil && c.s.logs.fits(size) {
 		return nil
 	}
-	if !c.s.space.have(rotateRoom) {
-		return errors.Join(err, fmt.Errorf("a new log needs %d MiB", rotateRoom>>20))
+	if need := c.s.logs.needs(size); !c.s.space.have(need) {
+		return errors.Join(err, fmt.Errorf("this needs %d MiB", need>>20+1))
 	}
 	return c.s.logs.reserve(size)
 }
@@ -82,14 +82,14 @@ func groupOctets(group []*request) int {
 	return size
 }
 
-// openRoom is what opening the store in dir may need at most: tables of all
-// logs, a new log, and Badger's own small files.
+// openRoom is what opening the store in dir needs at most: tables of all logs,
+// the beginning of a new log, and Badger's own small files.
 func openRoom(dir string) (int64, error) {
 	octets, err := logsEnd(dir)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	return octets + octets/8 + logRoom + 4<<20, nil
+	return tableRoom(octets) + 3<<20, nil
 }
 
 // chooseMode finds how the database can be opened in the room that there is.
@@ -105,7 +105,7 @@ func (s *Store) chooseMode() (mode, error) {
 	switch {
 	case err != nil:
 		return normal, err
-	case free >= max(s.space.floor, room):
+	case free >= max(s.space.floor, room+3*logRoom):
 		return normal, nil
 	case s.space.have(room):
 		return calm, nil
@@ -131,7 +131,7 @@ func (s *Store) openIn(m mode) (err error) {
 		s.logs = nil
 		return nil
 	}
-	if s.logs, err = newLogFiles(s.dir); err != nil {
+	if s.logs, err = newLogFiles(s.dir, s.space.freeNow); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
 	// Now rather than at the first write: others want the room, too.

@@ -1,6 +1,7 @@
 package badgerstore_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,13 +16,27 @@ import (
 // binary shall serve instead of running tests.
 const childDir = "BADGERSTORE_TEST_CHILD_DIR"
 
+// childLies makes the child acknowledge what it has not written yet.
+const childLies = "BADGERSTORE_TEST_CHILD_LIES"
+
+type liar struct{ store.Store }
+
+func (l liar) Apply(ctx context.Context, b store.Batch) (store.Revision, error) {
+	go func() { _, _ = l.Store.Apply(context.WithoutCancel(ctx), b) }()
+	return 1, nil
+}
+
 func TestMain(m *testing.M) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
 		os.Exit(m.Run())
 	}
-	s, err := badgerstore.Open(dir, badgerstore.Options{})
+	opened, err := badgerstore.Open(dir, badgerstore.Options{})
 	if err == nil {
+		var s store.Store = opened
+		if os.Getenv(childLies) != "" {
+			s = liar{s}
+		}
 		err = storetest.Serve(s, os.Stdin, os.Stdout)
 	}
 	fmt.Fprintln(os.Stderr, "the child ends:", err)

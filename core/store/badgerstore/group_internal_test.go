@@ -128,35 +128,36 @@ func TestGroupFails(t *testing.T) {
 	}
 }
 
-// Groups keep the order of coming and their size, whatever is in them; a batch
-// that does not fit begins the next one.
+// No group is too large for Badger, whatever is in it; nobody is left out, and
+// who does not fit begins the next one.
 func TestTake(t *testing.T) {
 	c := newGroup(t)
-	var want []string
-	for i := range 40 {
-		size := (i * 7919) % (store.MaxValue / 2)
-		key := fmt.Sprint(i)
-		want = append(want, key)
-		r := ask(t.Context(), putOp(key, strings.Repeat("v", size)), putOp(key+"/", strings.Repeat("v", size)))
+	const writers = 40
+	for i := range writers {
+		value := strings.Repeat("v", (i*7919*31)%store.MaxValue)
+		r := ask(t.Context(), putOp(fmt.Sprint(i), value), putOp(fmt.Sprint(i, "/"), value))
 		go func() { c.requests <- r }()
-		time.Sleep(2 * time.Millisecond) // so that they wait in this order
 	}
-	var got []string
-	groups := 0
-	for len(got) < len(want) {
+	time.Sleep(20 * time.Millisecond) // most of them wait by now
+	groups, taken := 0, make(map[string]bool)
+	for len(taken) < writers {
+		held := c.held
 		group, ok := c.take()
 		if !ok {
 			t.Fatal("take gave up")
 		}
-		groups++
+		if held != nil && group[0] != held {
+			t.Error("who was held back was overtaken")
+		}
 		octets := 0
 		for _, r := range group {
-			got = append(got, r.batch[0].Key)
+			taken[r.batch[0].Key] = true
 			octets += r.octets()
 		}
 		if octets > maxGroup {
 			t.Errorf("a group of %d octets", octets)
 		}
+		groups++
 		c.commit(group) // Badger takes it as one
 		for _, r := range group {
 			if a := r.answered(t); a.err != nil {
@@ -164,10 +165,7 @@ func TestTake(t *testing.T) {
 			}
 		}
 	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("they were taken in the order %v", got)
-	}
-	if groups < 3 || groups > 12 {
+	if groups < 5 || groups == writers {
 		t.Errorf("%d groups", groups)
 	}
 }

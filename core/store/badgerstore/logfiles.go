@@ -25,23 +25,25 @@ const (
 // logFiles knows which log Badger writes to, and that writing to it needs no
 // room on the disk. Badger makes its logs as files without blocks and writes
 // through a mapping, where a full disk is a SIGBUS. So the blocks of the log in
-// use are allocated before it is first written to, and the next log is made
-// ahead as an empty file with blocks behind its end, which Badger takes for its
-// own. When that fails, writes that may need it are refused.
+// use are allocated before they are written to, and the next log is made ahead
+// as an empty file with blocks behind its end, which Badger takes for its own.
+// Without them, what needs them is not written.
 //
 // Btrfs may need room even then, for it never overwrites: there the floor
 // alone protects.
 type logFiles struct {
-	dir      string
-	current  int
-	used     int  // octets written to it at most
-	own      bool // the current one has its blocks
-	next     bool // so has the next
+	dir     string
+	current int
+	used    int  // octets written to it at most
+	blocks  int  // octets of it that have blocks
+	next    bool // the next one has them all
+
+	free     func() int64 // octets of the disk
 	allocate func(f *os.File, size int64) error
 }
 
 // newLogFiles follows the logs of an open database.
-func newLogFiles(dir string) (*logFiles, error) {
+func newLogFiles(dir string, free func() int64) (*logFiles, error) {
 	ids, err := logIDs(dir)
 	if err != nil {
 		return nil, err
@@ -49,7 +51,7 @@ func newLogFiles(dir string) (*logFiles, error) {
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("%w: Badger keeps no log in %s", store.ErrUnavailable, dir)
 	}
-	return &logFiles{dir: dir, current: ids[len(ids)-1], allocate: allocate}, syncDir(dir)
+	return &logFiles{dir: dir, current: ids[len(ids)-1], free: free, allocate: allocate}, syncDir(dir)
 }
 
 // allocate gives f blocks for its first size octets and leaves its length.
@@ -68,19 +70,27 @@ func allocate(f *os.File, size int64) error {
 	}
 }
 
+// logStep is what a log gets when there is no room for all of it.
+const logStep = 1 << 20
+
 // reserve allocates what is not yet. It says whether size octets more can be
 // written without any room on the disk; if not, why.
 func (l *logFiles) reserve(size int) error {
-	if !l.own {
-		if err := l.make(l.current, os.O_RDWR); err != nil {
-			return err
+	need := l.used + size
+	if l.blocks < logRoom && (l.blocks < need || l.free() > l.pending()+3*logRoom) {
+		if l.make(l.current, os.O_RDWR, logRoom) == nil {
+			l.blocks = logRoom
+		} else if l.blocks < need {
+			if err := l.make(l.current, os.O_RDWR, need+logStep); err != nil {
+				return err
+			}
+			l.blocks = need + logStep
 		}
-		l.own = true
 	}
 	if l.next {
 		return nil
 	}
-	err := l.make(l.current+1, os.O_RDWR|os.O_CREATE)
+	err := l.make(l.current+1, os.O_RDWR|os.O_CREATE, logRoom)
 	if err == nil {
 		err = syncDir(l.dir)
 	}
@@ -91,17 +101,54 @@ func (l *logFiles) reserve(size int) error {
 	return err
 }
 
+// needs is how much room reserve may want for size octets, and what follows
+// from them.
+func (l *logFiles) needs(size int) int64 {
+	room := l.pending()
+	if l.blocks < l.used+size {
+		room += int64(size) + logStep
+	}
+	if !l.fits(size) {
+		if room += rotateRoom; !l.next {
+			room += logRoom
+		}
+	}
+	return room
+}
+
 // fits says that Badger will not begin a new log to write size octets more.
 // It may then still not do so.
 func (l *logFiles) fits(size int) bool { return l.used+size < memTable }
 
-func (l *logFiles) make(id, flags int) error {
+// make allocates size octets of a log. It leaves alone the room for the tables
+// that Badger has still to make: there it would die.
+func (l *logFiles) make(id, flags, size int) error {
+	if free := l.free(); free < int64(size)+l.pending() {
+		return fmt.Errorf("%d MiB are free, and a log needs %d", free>>20, size>>20)
+	}
 	f, err := os.OpenFile(logPath(l.dir, id), flags, 0o600)
 	if err != nil {
 		return fmt.Errorf("reserve a log: %w", err)
 	}
-	return errors.Join(l.allocate(f, logRoom), f.Close())
+	return errors.Join(l.allocate(f, int64(size)), f.Close())
 }
+
+// pending is the room for the tables of the logs before the current one.
+func (l *logFiles) pending() (octets int64) {
+	ids, _ := logIDs(l.dir)
+	for _, id := range ids {
+		if id >= l.current {
+			break
+		}
+		if info, err := os.Lstat(logPath(l.dir, id)); err == nil {
+			octets += tableRoom(min(info.Size(), logRoom))
+		}
+	}
+	return octets
+}
+
+// tableRoom is what a table of so many octets of a log needs at most.
+func tableRoom(log int64) int64 { return log + log/8 + 64<<10 }
 
 // wrote takes note of size octets in the log, and says whether Badger began a
 // new one for them.
@@ -115,8 +162,12 @@ func (l *logFiles) wrote(size int) (rotated bool, err error) {
 		if err != nil || info.Size() == 0 {
 			return rotated, nil
 		}
+		wasNext := l.next
 		rotated = true
-		l.current, l.used, l.own, l.next = l.current+1, size, l.next, false
+		l.current, l.used, l.blocks, l.next = l.current+1, size, 0, false
+		if wasNext {
+			l.blocks = logRoom
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package badgerstore
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -28,8 +29,8 @@ const (
 	measureOctets = 1 << 20
 
 	// rotateRoom is what beginning a new log may need: a table of the old one,
-	// blocks for the log after it, and some tables that are merged.
-	rotateRoom = memTable + logRoom + 14<<20
+	// and some tables that are merged.
+	rotateRoom = memTable + 16<<20
 )
 
 // A space knows how much room is left on the disk of a store, how much shall
@@ -125,6 +126,16 @@ func (sp *space) ask() int64 {
 	sp.free, _, _ = statfs(sp.dir)
 	sp.asked, sp.written = sp.now(), 0
 	return sp.free
+}
+
+// freeNow is what is free, or very much where nobody knows.
+func (sp *space) freeNow() int64 {
+	if sp.floor == 0 {
+		return math.MaxInt64
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	return sp.ask()
 }
 
 // have gives up as much of the ballast as is needed for room octets to be

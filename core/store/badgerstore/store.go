@@ -163,7 +163,15 @@ func (s *Store) start(verifyEvery time.Duration) error {
 // except where it panics.
 func openDB(dir string, log *slog.Logger, m mode) (db *badger.DB, err error) {
 	defer recovered(&err, "opening the store in "+dir)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // Badger writes through mappings
+	defer func() {
+		p := recover()
+		if _, fault := p.(interface{ Addr() uintptr }); fault { // Badger writes through mappings
+			err = fmt.Errorf("%w: the store in %s cannot be opened, a file of it cannot be written to: %v", store.ErrFull, dir, p)
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	opts := badgerOptions(dir, log)
 	switch m {
 	case calm:
@@ -234,7 +242,7 @@ func (s *Store) closeDB() error {
 	}
 	if s.mode != readOnly && s.space.floor != 0 {
 		octets, err := logsEnd(s.dir)
-		if err != nil || !s.space.have(octets+octets/8+1<<20) {
+		if err != nil || !s.space.have(tableRoom(octets)+1<<20) {
 			s.log.Warn("the disk is full: the store is left as it is and is read from its log next time", "dir", s.dir)
 			return nil
 		}
