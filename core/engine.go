@@ -254,6 +254,8 @@ func storeError(op string, err error) error {
 		kind = KindNotFound
 	case errors.Is(err, store.ErrConflict):
 		kind = KindConflict
+	case errors.Is(err, store.ErrFull): // an inability too; the text says what to do
+		kind = KindUnavailable
 	case errors.Is(err, store.ErrInvalid):
 		kind = KindInternal
 	case errors.Is(err, store.ErrDamaged):

@@ -89,7 +89,7 @@ func (d *Directory) Remove(ctx context.Context, name string) error {
 		if err != nil {
 			return store.Op{}, storeError("read local account", err)
 		}
-		return store.Op{Action: store.Delete, Key: key, IfRevision: e.Revision}, nil
+		return store.Op{Action: store.Delete, Key: key, IfRevision: e.Revision, Revokes: true}, nil
 	})
 }
 
@@ -121,9 +121,10 @@ func (d *Directory) change(ctx context.Context, name string, edit func(*record.L
 		if err != nil {
 			return store.Op{}, err
 		}
+		wasEnabled := rec.Enabled
 		edit(rec)
 		op, err := d.put(name, rec)
-		op.IfRevision = rev
+		op.IfRevision, op.Revokes = rev, wasEnabled && !rec.Enabled
 		return op, err
 	})
 }

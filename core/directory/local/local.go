@@ -213,7 +213,7 @@ func notFound(name string) error {
 // answer.
 func storeError(doing string, err error) error {
 	switch {
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFull), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w: %w", doing, directory.ErrUnavailable, err)
 	case errors.Is(err, store.ErrConflict):
 		return fmt.Errorf("%s: %w: %w", doing, directory.ErrConflict, err)
