@@ -53,7 +53,7 @@ type password struct {
 	scope         *scope
 	material      *sealedMaterial // nil for those that are presented as clear text alone
 	pin           string
-	created       int64
+	since         int64 // made, or given its present text
 	expires       int64
 	used          int64 // last use, accurate to coarse
 	previousUntil int64
@@ -142,7 +142,7 @@ func newPassword(p *record.AppPassword, in *scope) password {
 		ref:           Ref{ID: hex.EncodeToString(p.Id), Name: p.Name},
 		scope:         in,
 		pin:           p.Pin,
-		created:       p.Created,
+		since:         max(p.Created, p.Rotated),
 		expires:       p.Expires,
 		used:          p.Used,
 		previousUntil: p.PreviousUntil,

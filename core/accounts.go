@@ -142,15 +142,7 @@ func (e *Engine) SetMainPassword(ctx context.Context, account string, password [
 // later under the same name has none of it.
 func (e *Engine) DeleteAccount(ctx context.Context, account string) error {
 	return e.edit(ctx, account, EventAccountDeleted, func(d directory.Editor, name string) error {
-		// The record is rewritten and not removed, so that nothing works even
-		// if an older copy of the directory's record came back.
-		err := e.update(ctx, name, func(rec *record.Account) error {
-			generation := rec.Generation
-			rec.Reset()
-			rec.Generation, rec.Removed = generation, true
-			return nil
-		})
-		if err != nil {
+		if err := e.erase(ctx, name); err != nil {
 			return err
 		}
 		if err := e.forgetActivity(ctx, name); err != nil {
@@ -158,6 +150,34 @@ func (e *Engine) DeleteAccount(ctx context.Context, account string) error {
 		}
 		return d.Remove(ctx, name) // last: while the account is there all of this can be repeated
 	})
+}
+
+// erase rewrites the account's record, also one that cannot be opened. It is
+// not removed, so that nothing works even if an older copy of the directory's
+// record came back.
+func (e *Engine) erase(ctx context.Context, name string) error {
+	err := e.update(ctx, name, func(rec *record.Account) error {
+		generation := rec.Generation
+		rec.Reset()
+		rec.Generation, rec.Removed = generation, true
+		return nil
+	})
+	if KindOf(err) != KindDamaged {
+		return err
+	}
+	entry, err := e.store.Get(ctx, record.PrefixAccount+name)
+	if err != nil {
+		return storeError("erase account", err)
+	}
+	// A revision of the store is never below the number of writes of a record.
+	rec := &record.Account{Generation: uint64(entry.Revision) + 1, Removed: true}
+	op, err := e.put(record.KindAccount, record.PrefixAccount+name, rec, entry.Revision)
+	if err != nil {
+		return err
+	}
+	_, err = e.store.Apply(ctx, store.Batch{op})
+	e.cache.dropRecord(name, latest)
+	return storeError("erase account", err)
 }
 
 // forgetActivity removes what happened at name, so that whoever has the name
@@ -183,7 +203,8 @@ func (e *Engine) edit(ctx context.Context, account string, kind EventKind, chang
 	if err := e.recordable(); err != nil && kind != EventAccountDisabled && kind != EventAccountDeleted {
 		return err // what takes access away is done also without an audit: the event waits
 	}
-	if _, err := e.known(ctx, name); err != nil {
+	_, err = e.known(ctx, name)
+	if err != nil && (kind != EventAccountDeleted || KindOf(err) != KindDamaged) { // what is damaged can still be deleted
 		return err
 	}
 	err = change(d, name)

@@ -294,7 +294,7 @@ const (
 // recordAttempt notes a decided attempt and tells the Recorder.
 func (e *Engine) recordAttempt(a Attempt, v verdict) error {
 	h := happened{
-		at: e.opt.Now(), service: a.Service, source: a.Source, device: a.Device,
+		at: e.clock.now(), service: a.Service, source: a.Source, device: a.Device,
 		reason: v.reason, ref: v.ref,
 	}
 	if a.Proof != nil {

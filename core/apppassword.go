@@ -288,7 +288,7 @@ func (e *Engine) describe(policy *Policy, o owned, p *record.AppPassword, u *rec
 	n := newPassword(p, in)
 	d := AppPassword{
 		Ref: n.ref, Profile: in.profile, Letters: int(p.Letters), Services: in.services, Methods: in.methods,
-		Pin: n.pin, Pinned: n.pinDevice, Created: fromMillis(n.created), Rotated: fromMillis(p.Rotated), Expires: fromMillis(n.expires),
+		Pin: n.pin, Pinned: n.pinDevice, Created: fromMillis(p.Created), Rotated: fromMillis(p.Rotated), Expires: fromMillis(n.expires),
 	}
 	used := fromMillis(n.used)
 	if u != nil {

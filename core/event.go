@@ -75,9 +75,8 @@ func (e Event) Result() string {
 	return "refused"
 }
 
-// A Recorder is told of every event, in the order in which they were decided
-// for one account. Record must not wait for a disk or a peer. An attempt that
-// could not be recorded is not granted.
+// A Recorder is told of every event once it is decided. Record must not wait
+// for a disk or a peer. An attempt that could not be recorded is not granted.
 type Recorder interface {
 	Record(e Event) error
 }

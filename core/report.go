@@ -190,21 +190,10 @@ func (e *Engine) look(policy *Policy, v view) []looked {
 // never.
 func (p *Policy) endOf(n *password, used time.Time) (ends time.Time, disuse bool) {
 	ends = fromMillis(n.expires)
-	earlier := func(at time.Time) {
-		if ends.IsZero() || at.Before(ends) {
-			ends, disuse = at, true
-		}
+	if end := n.disuseEnd(p, used); !end.IsZero() && (ends.IsZero() || end.Before(ends)) {
+		return end, true
 	}
-	if first := p.firstUseWithin(n.scope.profile); used.IsZero() && first > 0 {
-		earlier(fromMillis(n.created).Add(first))
-	}
-	if after := p.unusedAfter(n.scope.profile); after > 0 {
-		if used.IsZero() {
-			used = fromMillis(n.created)
-		}
-		earlier(used.Add(after))
-	}
-	return ends, disuse
+	return ends, false
 }
 
 // fits says whether f asks for p.

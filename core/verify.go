@@ -233,15 +233,24 @@ func (p *password) expired(now time.Time) bool {
 
 // disused says whether p, last used at used, has gone unused for too long.
 func (p *password) disused(policy *Policy, now, used time.Time) bool {
-	if used.IsZero() {
-		used = fromMillis(p.created)
-		first := policy.firstUseWithin(p.scope.profile)
-		if first > 0 && !now.Before(used.Add(first)) {
-			return true
-		}
+	end := p.disuseEnd(policy, used)
+	return !end.IsZero() && !now.Before(end)
+}
+
+// disuseEnd returns when p, last used at used, ends if it is not used again;
+// zero is never.
+func (p *password) disuseEnd(policy *Policy, used time.Time) (end time.Time) {
+	since := fromMillis(p.since)
+	if first := policy.firstUseWithin(p.scope.profile); used.IsZero() && first > 0 {
+		end = since.Add(first)
 	}
-	after := policy.unusedAfter(p.scope.profile)
-	return after > 0 && !now.Before(used.Add(after))
+	if used.After(since) {
+		since = used
+	}
+	if after := policy.unusedAfter(p.scope.profile); after > 0 && (end.IsZero() || since.Add(after).Before(end)) {
+		end = since.Add(after)
+	}
+	return end
 }
 
 // decideTrial tries a response to a challenge against the app passwords that
