@@ -144,7 +144,11 @@ func TestNoSecretIsKept(t *testing.T) {
 	d, needles := s.dial(), newSearch()
 	needles.addText("shared secret", s.secret("vpn1"))
 	for i := range accounts {
-		o := s.enroll(fmt.Sprintf("user%d@contoso.com", i))
+		enroll := func(name string) owner { return s.enrollQuickly(d, name) }
+		if i == 0 { // once with the verbs, so that what they print is no other way
+			enroll = func(name string) owner { return s.enroll(name) }
+		}
+		o := enroll(fmt.Sprintf("user%d@contoso.com", i))
 		s.addOwner(needles, o)
 		for j := range each - 1 {
 			r := createRequest(o.name, fmt.Sprintf("device %d", j))

@@ -163,7 +163,7 @@ func throttled(s *reasonSite) string {
 // undecided lets main passwords be checked for callers with little time, until
 // one of them is not decided in it: half of the processors hash at once, and
 // the others wait.
-func undecided(s *reasonSite) string {
+func undecided(s *reasonSite) (account string) {
 	d := s.dial()
 	for i := range 8 {
 		s.ok(mainPassword+"\n", "user", "add", fmt.Sprintf("slow%d@contoso.com", i), "--password")
@@ -181,23 +181,17 @@ func undecided(s *reasonSite) string {
 			})
 		}
 		all.Wait()
-		// Whose turn did not come is left to chance.
-		return slices.ContainsFunc(s.slow(), func(a attempt) bool { return a.Reason == string(core.ReasonUnavailable) })
-	})
-	for i := range 8 {
-		name := fmt.Sprintf("slow%d@contoso.com", i)
-		if slices.ContainsFunc(s.attempts(name), func(a attempt) bool { return a.Reason == string(core.ReasonUnavailable) }) {
-			return name
+		for i := range 8 { // whose turn did not come is left to chance
+			name := fmt.Sprintf("slow%d@contoso.com", i)
+			r, err := d.ListAttempts(s.t.Context(), &controlv1.ListAttemptsRequest{Account: name})
+			must(s.t, err)
+			if slices.ContainsFunc(r.Attempts, func(a *controlv1.Attempt) bool { return a.Reason == string(core.ReasonUnavailable) }) {
+				account = name
+			}
 		}
-	}
-	return ""
-}
-
-func (s *reasonSite) slow() (all []attempt) {
-	for i := range 8 {
-		all = append(all, s.attempts(fmt.Sprintf("slow%d@contoso.com", i))...)
-	}
-	return all
+		return account != ""
+	})
+	return account
 }
 
 // tampered puts the record of one account in the place of another's, as who

@@ -239,6 +239,21 @@ func freePort(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// enrollQuickly is enroll without processes.
+func (s *site) enrollQuickly(d control, name string) owner {
+	s.t.Helper()
+	ctx := s.t.Context()
+	_, err := d.accounts.Add(ctx, &controlv1.AddAccountRequest{Account: name})
+	must(s.t, err)
+	enrolled, err := d.accounts.EnrollTwoStep(ctx, &controlv1.AccountRequest{Account: name})
+	must(s.t, err)
+	o := owner{name: name, uri: enrolled.Otpauth}
+	c, err := d.accounts.ConfirmTwoStep(ctx, &controlv1.ConfirmTwoStepRequest{Account: name, Code: o.code(s.t, 0)})
+	must(s.t, err)
+	o.first, o.recovery = issued{c.AppPassword.Id, c.AppPassword.Name, c.Password}, c.RecoveryCodes
+	return o
+}
+
 func createRequest(account, name string) *controlv1.CreateRequest {
 	return &controlv1.CreateRequest{Account: account, Name: name}
 }

@@ -18,17 +18,10 @@ type attempt struct {
 // why returns the last attempts of an account, the newest first.
 func (s *site) why(account string) []attempt {
 	s.t.Helper()
-	all := s.attempts(account)
+	var all []attempt
+	s.decode(&all, "", "why", account)
 	if len(all) == 0 {
 		s.t.Fatalf("no attempt of %s is known", account)
 	}
-	return all
-}
-
-// attempts is why without the wish that there are any.
-func (s *site) attempts(account string) []attempt {
-	s.t.Helper()
-	var all []attempt
-	s.decode(&all, "", "why", account)
 	return all
 }
