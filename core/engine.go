@@ -150,7 +150,12 @@ func (e *Engine) Close() error {
 	e.done.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return e.Flush(ctx)
+	err := e.Flush(ctx)
+	if errors.Is(err, store.ErrFull) {
+		e.log.Warn("the latest uses and attempts are not kept", "err", err)
+		return nil // sign-in goes on without them, and so does stopping
+	}
+	return err
 }
 
 // SetPolicy changes the administrator's choices; the next sign-in follows

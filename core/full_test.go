@@ -76,9 +76,13 @@ func TestFullDisk(t *testing.T) {
 					t.Errorf("sign-in: %v", err)
 				}
 				must(t, change(f))
+				if err := f.Flush(f.ctx); name != "delete user" && core.KindOf(err) != core.KindUnavailable {
+					t.Errorf("Flush: %v", err)
+				}
 				if _, err := f.Verify(f.ctx, attempt); core.KindOf(err) != core.KindDenied {
 					t.Errorf("sign-in afterwards: %v", err)
 				}
+				must(t, f.Close()) // the last uses are dropped
 			})
 		}
 	}
