@@ -44,6 +44,8 @@ type daemon struct {
 	events core.Recorder
 	radius *radius.Server // nil: off
 
+	degraded func() error // what is wrong with a store that serves what it can
+
 	restored string     // a warning, for some time after a restore
 	backups  sync.Mutex // held while one is made
 
@@ -63,7 +65,7 @@ func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*da
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f}
+	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f, degraded: s.Degraded}
 	told := &recorders{}
 	d.engine, err = core.Open(ctx, engineOptions(f, s, keys, told, log))
 	if core.KindOf(err) == core.KindInvalid {
@@ -122,7 +124,7 @@ func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err err
 		start("radius", func() error { return d.radius.Serve(ctx) })
 	}
 	if f.Metrics != nil {
-		stop, err := d.metrics.listen(f.Metrics.Listen.String(), d.engine, start)
+		stop, err := d.metrics.listen(f.Metrics.Listen.String(), d.engine, d.degraded, start)
 		if err != nil {
 			return err
 		}
@@ -178,6 +180,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	}
 	if d.radius != nil {
 		s.Bridges["radius"] = radiusStatus(d.radius)
+	}
+	if err := d.degraded(); err != nil {
+		s.Warnings = append(s.Warnings, "the store: "+err.Error())
 	}
 	for _, w := range f.Warnings() {
 		s.Warnings = append(s.Warnings, w.Error())

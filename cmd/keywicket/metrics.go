@@ -35,7 +35,7 @@ func newMetrics() *metrics {
 			Buckets: prometheus.ExponentialBuckets(1e-6, 4, 12),
 		}, []string{"bridge"}),
 		degraded: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "keywicket_store_degraded", Help: "1 while the store does not answer or its records cannot be opened.",
+			Name: "keywicket_store_degraded", Help: "1 while the store does not answer, does not take every write, or its records cannot be opened.",
 		}),
 	}
 	m.registry.MustRegister(m.attempts, m.duration, m.degraded)
@@ -109,7 +109,7 @@ func (c radiusCounters) Collect(out chan<- prometheus.Metric) {
 
 // listen serves /metrics, /healthz (the process answers) and /readyz (attempts
 // can be decided).
-func (m *metrics) listen(address string, e *core.Engine, start func(string, func() error)) (stop func(), err error) {
+func (m *metrics) listen(address string, e *core.Engine, degraded func() error, start func(string, func() error)) (stop func(), err error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w; is another program there? choose another address in [metrics] listen", err)
@@ -118,7 +118,7 @@ func (m *metrics) listen(address string, e *core.Engine, start func(string, func
 	metricsPage := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		m.degraded.Set(0)
-		if e.Ready(r.Context()) != nil {
+		if e.Ready(r.Context()) != nil || degraded() != nil {
 			m.degraded.Set(1)
 		}
 		metricsPage.ServeHTTP(w, r)
