@@ -51,3 +51,8 @@ func ItemOf(key string, revision store.Revision, sealed []byte) []byte {
 func EndOf(records, octets int) []byte {
 	return end{Records: uint64(records), Values: uint64(records), Octets: uint64(octets)}.marshal()
 }
+
+// KeptOf is a record as it stands in an incremental backup that lacks its value.
+func KeptOf(key string, revision store.Revision, sealed []byte) []byte {
+	return item{key: key, revision: revision, sum: sumOf(sealed), kept: true}.append(nil)
+}

@@ -297,14 +297,46 @@ func TestChains(t *testing.T) {
 	}
 
 	// Revisions of another life of the store say nothing.
+	for range 100 {
+		_, err := s.store.Apply(t.Context(), store.Batch{{Action: store.Put, Key: "fact/x", Value: s.keys.Seal("fact", "fact/x", nil)}})
+		must(t, err)
+	}
 	f, err := os.Open(again)
 	must(t, err)
 	defer f.Close()
 	mark, err := backup.Ends(f)
 	must(t, err)
 	_, err = backup.Write(t.Context(), io.Discard, backup.Source{Store: s.store, Keys: s.keys, Now: time.Now}, mark)
-	if !errors.Is(err, backup.ErrStore) {
+	if !errors.Is(err, backup.ErrStore) || !strings.Contains(err.Error(), "restored") {
 		t.Errorf("incremental over a restore: %v", err)
+	}
+}
+
+// An incremental backup that names its base, but goes on from other values, is
+// found.
+func TestOtherValues(t *testing.T) {
+	s, path := small(t)
+	octets, err := os.ReadFile(path)
+	must(t, err)
+	e, err := s.store.Get(t.Context(), "meta/store")
+	must(t, err)
+	header := append([]byte("H\x00\x01"), make([]byte, 4*8)...)
+	header[3+8+4] = 1 // a high revision
+	header = append(header, octets[17:33]...)
+	for name, tt := range map[string]struct {
+		record []byte
+		want   error
+	}{
+		"the same":         {backup.KeptOf(e.Key, e.Revision, e.Value), nil},
+		"another value":    {backup.KeptOf(e.Key, e.Revision, []byte("other")), backup.ErrChain},
+		"another revision": {backup.KeptOf(e.Key, e.Revision+1, e.Value), backup.ErrChain},
+		"another key":      {backup.KeptOf("meta/other", e.Revision, e.Value), backup.ErrChain},
+	} {
+		next := s.dir + "/next"
+		must(t, os.WriteFile(next, backup.Chunks(backup.Source{Keys: s.keys}, header, append([]byte("R"), tt.record...), append([]byte("E"), append([]byte{0, 0, 0, 0, 0, 0, 0, 1}, make([]byte, 16)...)...)), 0o600))
+		if err := s.check(path, next); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
 	}
 }
 

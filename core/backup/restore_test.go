@@ -185,6 +185,11 @@ func TestKillAtEachStep(t *testing.T) {
 			t.Errorf("killed after %s: the new store is there: %v", step, isNew)
 		}
 		h.again(step)
+		// What was whole is kept, what was not is gone.
+		want := step == "unmarked" || step == "exchanged"
+		if l := h.listing(); strings.Contains(l, "interrupted") != want {
+			t.Errorf("killed after %s, and restored again: %s", step, l)
+		}
 	}
 }
 

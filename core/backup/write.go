@@ -119,7 +119,7 @@ func (o *out) record(e store.Entry) error {
 		o.sum.Values++
 		o.sum.Octets += uint64(len(e.Value))
 	}
-	if err := checkRecord(o.keys, e.Key, e.Value); err != nil && len(o.sum.Damaged) < maxDamaged {
+	if _, err := openRecord(o.keys, e.Key, e.Value); err != nil && len(o.sum.Damaged) < maxDamaged {
 		o.sum.Damaged = append(o.sum.Damaged, e.Key)
 	}
 	if o.chunk == nil {
