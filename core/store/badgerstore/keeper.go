@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/table"
 
 	"github.com/keywicket/keywicket/core/store"
@@ -135,15 +137,19 @@ func (s *Store) verifyTables(ctx context.Context, idle int) (err error) {
 	return nil
 }
 
-// verifyOne checks a table, which may have been merged into others meanwhile.
+// verifyOne checks a table, which may have been merged into others meanwhile:
+// Badger drops it first, and then cuts and removes its file.
 func (s *Store) verifyOne(ctx context.Context, id uint64) error {
 	if err := s.enter(ctx); err != nil { // so that Close waits
 		return err
 	}
 	defer s.leave()
 	_, err := verifyTable(table.NewFilename(id, s.dir))
-	if errors.Is(err, fs.ErrNotExist) {
+	if err == nil || !slices.ContainsFunc(s.db.Tables(), func(t badger.TableInfo) bool { return t.ID == id }) {
 		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: a table is missing; restore a backup: %w", store.ErrDamaged, err)
 	}
 	return err
 }
