@@ -14,7 +14,7 @@ import (
 func (a *app) appPasswordCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "app-password", Aliases: []string{"ap"}, Short: "Issue and manage the app passwords of an account"}
 	cmd.AddCommand(
-		a.appPasswordCreate(), a.appPasswordList(), a.appPasswordRotate(), a.appPasswordDelete(), a.appPasswordDeleteAll(),
+		a.appPasswordCreate(), a.withAll(a.appPasswordList()), a.appPasswordRotate(), a.appPasswordDelete(), a.appPasswordDeleteAll(),
 		a.appPasswordChange("suspend USER ID", "Stop one until it is resumed", "Suspended", daemonClient.Suspend),
 		a.appPasswordChange("resume USER ID", "Let a suspended one work again", "Resumed", daemonClient.Resume),
 		a.appPasswordChange("repin USER ID", "Let the next device that uses one become its device", "Unpinned", daemonClient.Repin),

@@ -14,7 +14,7 @@ import (
 func (a *app) userCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Short: "Manage the accounts that Keywicket keeps itself"}
 	cmd.AddCommand(
-		a.userAdd(), a.userList(), a.userShow(), a.userDelete(), a.userSetPassword(),
+		a.userAdd(), a.userList(), a.userShow(), a.userDelete(), a.userSetPassword(), a.userImport(), a.userExport(),
 		a.userChange("disable NAME", "Stop everything of an account until it is enabled", false),
 		a.userChange("enable NAME", "Let an account work again", true),
 	)
