@@ -76,6 +76,9 @@ func (a *app) restore(ctx context.Context, request restoreRequest) error {
 	if n := len(report.Unsure); n > 0 && !request.suspend {
 		a.printUnsure(report)
 		if err := a.confirm(request.yes, fmt.Sprintf("Go on, and let all %d work?", n)); err != nil {
+			if request.asJSON { // which they are is what whoever asks again wants to know
+				err = errors.Join(err, a.printJSON(toRestoreJSON(report, false, false)))
+			}
 			return err
 		}
 	}
@@ -83,7 +86,7 @@ func (a *app) restore(ctx context.Context, request restoreRequest) error {
 		return err
 	}
 	if request.asJSON {
-		return a.printJSON(toRestoreJSON(report, request.suspend))
+		return a.printJSON(toRestoreJSON(report, true, request.suspend))
 	}
 	a.showRestore(report, request.suspend)
 	return nil
@@ -153,6 +156,7 @@ type (
 		From    string `json:"from,omitempty"`
 	}
 	restoreJSON struct {
+		Restored     bool           `json:"restored"`
 		Backup       string         `json:"backup"`
 		Time         time.Time      `json:"time"`
 		Revision     uint64         `json:"revision"`
@@ -162,6 +166,7 @@ type (
 		AppPasswords int            `json:"app_passwords"`
 		Damaged      []string       `json:"damaged"`
 		Replaced     *string        `json:"replaced"`
+		AuditUntil   *time.Time     `json:"audit_until"`
 		NotBack      []restoredJSON `json:"not_brought_back"`
 		Lost         []restoredJSON `json:"lost"`
 		Unsure       []restoredJSON `json:"could_have_come_back"`
@@ -177,14 +182,17 @@ func toRestoredJSON(items []backup.Item) []restoredJSON {
 	return all
 }
 
-func toRestoreJSON(r backup.Report, suspended bool) restoreJSON {
+func toRestoreJSON(r backup.Report, restored, suspended bool) restoreJSON {
 	j := restoreJSON{
-		Backup: r.Backup.ID.String(), Time: r.Backup.Time, Revision: uint64(r.Backup.Revision), Files: r.Files, Records: r.Records,
+		Restored: restored, Backup: r.Backup.ID.String(), Time: r.Backup.Time, Revision: uint64(r.Backup.Revision), Files: r.Files, Records: r.Records,
 		Accounts: r.Accounts, AppPasswords: r.AppPasswords, Damaged: notNil(r.Damaged),
 		NotBack: toRestoredJSON(r.Away), Lost: toRestoredJSON(r.Later), Unsure: toRestoredJSON(r.Unsure), Suspended: suspended && len(r.Unsure) > 0,
 	}
 	if r.Kept != "" {
 		j.Replaced = &r.Kept
+	}
+	if !r.AuditUntil.IsZero() {
+		j.AuditUntil = &r.AuditUntil
 	}
 	return j
 }
@@ -196,6 +204,9 @@ func (a *app) showRestore(r backup.Report, suspended bool) {
 	a.printf("Restored %d records with %d app passwords, as of %s.\n", r.Records-len(r.Damaged), r.AppPasswords, shownTime(r.Backup.Time))
 	if r.Kept != "" {
 		a.printf("The store that was there is kept as %s.\n", line(r.Kept))
+	}
+	if !r.AuditUntil.IsZero() {
+		a.printf("%s. So the audit was asked, which ends at %s: what was deleted\nlater, or in the second before the daemon was killed, may not be in it.\n", sanitize(r.Untold), shownTime(r.AuditUntil))
 	}
 	for _, key := range r.Damaged {
 		a.printf("Left out, because it is damaged: the record %q.\n", line(key))

@@ -185,6 +185,9 @@ func TestDeletedStaysDeleted(t *testing.T) {
 					want = core.ReasonSuspended
 				}
 				s.expect(other, "first", want)
+				if report.AuditUntil.IsZero() != (from != trail) {
+					t.Errorf("the audit tells until %v", report.AuditUntil)
+				}
 				if (len(report.Unsure) > 0) != (from == nobody || from == suspend) {
 					t.Errorf("unsure of %d app passwords", len(report.Unsure))
 				}

@@ -28,19 +28,19 @@ type happened struct {
 	pins         map[string]string
 }
 
-// readHistory reads the audit in dir since a time. Where it cannot tell, the
-// history is nil and the text says why.
-func readHistory(ctx context.Context, dir string, keys *keyring.Keyring, since time.Time) (history, string, error) {
+// readHistory reads the audit in dir since a time, and says until when it tells.
+// Where it cannot, the history is nil and the text says why.
+func readHistory(ctx context.Context, dir string, keys *keyring.Keyring, since time.Time) (h history, until time.Time, why string, err error) {
 	report, err := audit.Verify(dir, append(keys.OldAuditKeys(), keys.AuditKey()))
 	switch {
 	case err != nil:
-		return nil, fmt.Sprintf("the audit cannot be read (%v)", err), nil
+		return nil, until, fmt.Sprintf("the audit cannot be read (%v)", err), nil
 	case len(report.Faults) > 0:
-		return nil, fmt.Sprintf("the audit does not verify: %s", report.Faults[0]), nil
+		return nil, until, fmt.Sprintf("the audit does not verify: %s", report.Faults[0]), nil
 	case report.Lines == 0 || report.From.After(since):
-		return nil, "the audit does not reach back to the backup", nil
+		return nil, until, "the audit does not reach back to the backup", nil
 	}
-	h := make(history)
+	h = make(history)
 	begun, lost := false, false
 	err = audit.Read(ctx, dir, audit.Filter{}, func(e audit.Entry, _ []byte) error {
 		// Behind the first event after the backup the order counts, and not
@@ -53,13 +53,13 @@ func readHistory(ctx context.Context, dir string, keys *keyring.Keyring, since t
 	})
 	switch {
 	case ctx.Err() != nil:
-		return nil, "", ctx.Err()
+		return nil, until, "", ctx.Err()
 	case err != nil:
-		return nil, fmt.Sprintf("the audit cannot be read (%v)", err), nil
+		return nil, until, fmt.Sprintf("the audit cannot be read (%v)", err), nil
 	case lost:
-		return nil, "events are missing in the audit, which it says itself", nil
+		return nil, until, "events are missing in the audit, which it says itself", nil
 	}
-	return h, "", nil
+	return h, report.To, "", nil
 }
 
 func (h history) of(name string) *happened {

@@ -64,9 +64,13 @@ type Report struct {
 	// Of the store that is replaced: where it will be kept, empty if there is
 	// none; and why it does not say what was taken away since, or why not for
 	// all accounts.
-	Kept      string
-	Untold    string
-	AuditSays string // why the audit was of no help, where it was needed
+	Kept   string
+	Untold string
+
+	// Where the audit was needed: why it was of no help, or when it ends. What
+	// happened in the second before the daemon was killed can be missing in it.
+	AuditSays  string
+	AuditUntil time.Time
 
 	Away   []Item // not brought back, because they were taken away since
 	Later  []Item // made after the backup, so that they are lost
@@ -218,11 +222,11 @@ func (r *Restore) makePlan(ctx context.Context) error {
 		if r.report.Untold == "" {
 			r.report.Untold = fmt.Sprintf("the store that is replaced lacks %d accounts", r.plan.silent)
 		}
-		told, why, err := readHistory(ctx, r.opt.AuditDir, r.opt.Keys, r.set.Newest().Time)
+		told, until, why, err := readHistory(ctx, r.opt.AuditDir, r.opt.Keys, r.set.Newest().Time)
 		if err != nil {
 			return err
 		}
-		r.report.AuditSays = why
+		r.report.AuditSays, r.report.AuditUntil = why, until
 		if told != nil {
 			r.plan = r.merger(later, told)
 			if err := r.tryAccounts(ctx); err != nil {
