@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -85,7 +86,9 @@ func clientBlock(name string, addresses []string, secretFile string) (string, er
 	return block, nil
 }
 
-// writeSecret writes a new secret as text that every device takes.
+// writeSecret writes a new secret as text that every device takes. Whoever has
+// the group of the folder may read it: root makes it, and the daemon's user,
+// to whose group the folder belongs, uses it.
 func writeSecret(path string) error {
 	secret := make([]byte, secretOctets)
 	rand.Read(secret) // never fails (crypto/rand since Go 1.24)
@@ -97,5 +100,22 @@ func writeSecret(path string) error {
 		return err
 	}
 	_, err = fmt.Fprintln(f, hex.EncodeToString(secret))
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, giveToGroup(f), f.Sync(), f.Close())
+}
+
+// giveToGroup lets the group of f's folder read f, where that is not the group
+// of whoever runs this.
+func giveToGroup(f *os.File) error {
+	info, err := os.Stat(filepath.Dir(f.Name()))
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(stat.Gid) == os.Getegid() {
+		return nil
+	}
+	if err := f.Chown(-1, int(stat.Gid)); err != nil {
+		return fmt.Errorf("the secret cannot be given to the group of its folder: %w", err)
+	}
+	return f.Chmod(0o640)
 }

@@ -17,7 +17,7 @@ import (
 // ReadFile reads a keyring file. It refuses, in words for whoever can mend it,
 // what is no regular file, what anyone but the owner may read or change (mode
 // other than 0400 and 0600), and what belongs neither to root nor to the user
-// of this process. A credential that systemd made may have mode 0440.
+// of this process, unless that is root. A credential that systemd made may have mode 0440.
 func ReadFile(path string) (*Keyring, error) {
 	// O_NONBLOCK: opening a named pipe must not wait for its writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -61,7 +61,8 @@ func checkFile(path string, info os.FileInfo, uid int) error {
 	if perm != 0o400 && perm != 0o600 && (perm != 0o440 || stat.Uid != 0 || !isCredential(path)) {
 		return fmt.Errorf("the keyring %s has mode %04o, so that others may get at the keys: chmod 600 %[1]s", path, perm)
 	}
-	if stat.Uid != 0 && int(stat.Uid) != uid {
+	// Root may read what belongs to the daemon's user: it is who administers.
+	if stat.Uid != 0 && uid != 0 && int(stat.Uid) != uid {
 		return fmt.Errorf("the keyring %s belongs to uid %d, who is neither root nor the user of this process: chown %d %[1]s", path, stat.Uid, uid)
 	}
 	if info.Size() > maxText {

@@ -143,6 +143,9 @@ func TestOwnerAndCredential(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if err := checkFile(etc, fakeInfo{mode: 0o600, sys: &syscall.Stat_t{Uid: other}}, 0); err != nil {
+		t.Errorf("root may not read what belongs to the daemon's user: %v", err)
+	}
 	if err := checkFile(etc, fakeInfo{mode: 0o600}, me); err == nil {
 		t.Error("a file without an owner was taken")
 	}
