@@ -286,3 +286,47 @@ func TestFullDiskOpenClose(t *testing.T) {
 		t.Errorf("a ballast where nothing is watched over: %v", err)
 	}
 }
+
+// Where nothing at all is left to open the store with, not even its ballast, it
+// is opened to be read, and opened anew as soon as there is room.
+func TestFullDiskReadOnly(t *testing.T) {
+	d, l := newDisk(t, 64), &ledger{t, make(map[string]string)}
+	dir := filepath.Join(d.dir, "store")
+	s, kill := startChild(t, dir)
+	l.fillWith(s, 60, 100_000)
+	if err := l.apply(s, del("account/0001")); err != nil {
+		t.Fatal(err)
+	}
+	for life := range 3 {
+		kill()
+		names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range append(names, filepath.Join(dir, "BALLAST")) { // as if they had never been
+			if info, err := os.Stat(name); err == nil && (info.Size() == 0 || name == filepath.Join(dir, "BALLAST")) {
+				if err := os.Remove(name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		d.fill()
+		s, kill = startChild(t, dir)
+		l.check(fmt.Sprint("read-only, life ", life), s)
+		for _, op := range []store.Op{put("account/0002", "v"), revoke(del("account/0002"))} {
+			if err := l.apply(s, op); !errors.Is(err, store.ErrFull) || !strings.Contains(err.Error(), "full") {
+				t.Errorf("Apply to a read-only store: %v", err)
+			}
+		}
+		if got, err := s.Scan(t.Context(), "", "", 1000); err != nil || len(got) != 59 {
+			t.Errorf("Scan: %d entries, %v", len(got), err)
+		}
+	}
+	d.clear()
+	l.eventually(s, revoke(del("account/0002")))
+	l.eventually(s, put("account/0003", "v"))
+	l.check("with room", s)
+	kill()
+	s, _ = startChild(t, dir)
+	l.check("afterwards", s)
+}

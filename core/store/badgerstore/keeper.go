@@ -98,7 +98,7 @@ func (k *keeper) keepVerified(ctx context.Context, every time.Duration) {
 			return
 		}
 		start := time.Now()
-		err := k.s.verifyTables(ctx, 4)
+		err := k.s.verifyAll(ctx, 4)
 		if err == nil {
 			k.s.log.Info("all tables of the store were read and are whole", "dir", k.s.dir, "took", time.Since(start))
 		} else if !errors.Is(err, store.ErrDamaged) && ctx.Err() == nil {
@@ -110,10 +110,10 @@ func (k *keeper) keepVerified(ctx context.Context, every time.Duration) {
 // Verify reads and checks every table anew, as Open does. It finds what has
 // become damaged since; from then on Get no longer answers ErrNotFound. The
 // store does so by itself, see Options.VerifyEvery.
-func (s *Store) Verify(ctx context.Context) error { return s.verifyTables(ctx, 0) }
+func (s *Store) Verify(ctx context.Context) error { return s.verifyAll(ctx, 0) }
 
-// verifyTables rests after each table, idle times as long as that took.
-func (s *Store) verifyTables(ctx context.Context, idle int) (err error) {
+// verifyAll rests after each table, idle times as long as that took.
+func (s *Store) verifyAll(ctx context.Context, idle int) (err error) {
 	defer func() { s.note(err) }()
 	defer recovered(&err, "checking the store in "+s.dir)
 	if err := s.enter(ctx); err != nil {
@@ -144,7 +144,7 @@ func (s *Store) verifyOne(ctx context.Context, id uint64) error {
 		return err
 	}
 	defer s.leave()
-	_, err := verifyTable(table.NewFilename(id, s.dir))
+	_, _, err := verifyTable(table.NewFilename(id, s.dir), nil)
 	if err == nil || !slices.ContainsFunc(s.db.Tables(), func(t badger.TableInfo) bool { return t.ID == id }) {
 		return nil
 	}

@@ -8,8 +8,13 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
@@ -27,16 +32,9 @@ func verify(dir string, acknowledged store.Revision) (err error) {
 	if err != nil {
 		return err
 	}
-	var last store.Revision
-	for id := range tables {
-		newest, err := verifyTable(table.NewFilename(id, dir))
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: a table is missing; restore a backup: %w", store.ErrDamaged, err)
-		}
-		if err != nil {
-			return err
-		}
-		last = max(last, newest)
+	last, err := verifyTables(dir, slices.Sorted(maps.Keys(tables)))
+	if err != nil {
+		return err
 	}
 	if last, err = verifyLogs(dir, last); err != nil {
 		return err
@@ -45,6 +43,35 @@ func verify(dir string, acknowledged store.Revision) (err error) {
 		return lostError(dir, last, acknowledged)
 	}
 	return nil
+}
+
+// verifyTables checks the tables with these numbers, several at once, and
+// returns the newest revision in them. The error is that of the first damaged.
+func verifyTables(dir string, ids []uint64) (store.Revision, error) {
+	var next, newest atomic.Uint64
+	errs := make([]error, len(ids))
+	var readers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), 8, len(ids)) {
+		readers.Go(func() {
+			var space []byte
+			for i := next.Add(1) - 1; i < uint64(len(ids)); i = next.Add(1) - 1 {
+				var r store.Revision
+				r, space, errs[i] = verifyTable(table.NewFilename(ids[i], dir), space)
+				for old := newest.Load(); uint64(r) > old && !newest.CompareAndSwap(old, uint64(r)); old = newest.Load() {
+				}
+			}
+		})
+	}
+	readers.Wait()
+	for _, err := range errs {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: a table is missing; restore a backup: %w", store.ErrDamaged, err)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return store.Revision(newest.Load()), nil
 }
 
 // readManifest lists the tables of the store in dir; none if it is new.
@@ -104,11 +131,39 @@ func damagedFile(path, what string) error {
 // verifyTable checks every octet of a table that carries meaning, and returns
 // the newest revision in it. The layout is that of Badger's table/builder.go:
 // blocks, index, length of the index, checksum of the index, length of that.
-func verifyTable(path string) (store.Revision, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+//
+// It reads into space, where that is large enough, and returns what it read
+// into. A panic over what is in the index is damage.
+func verifyTable(path string, space []byte) (_ store.Revision, data []byte, err error) {
+	defer recovered(&err, "checking "+path)
+	if data, err = readInto(path, space); err != nil {
+		return 0, data, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
+	newest, err := checkTable(path, data)
+	return newest, data, err
+}
+
+// readInto is os.ReadFile into space, if that is large enough.
+func readInto(path string, space []byte) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return space, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return space, err
+	}
+	if size := int(info.Size()); size <= cap(space) {
+		space = space[:size]
+	} else {
+		space = make([]byte, size, size+size/4)
+	}
+	_, err = io.ReadFull(f, space)
+	return space, err
+}
+
+func checkTable(path string, data []byte) (store.Revision, error) {
 	rest, sum, ok := cutLast(data)
 	if !ok {
 		return 0, damagedFile(path, "its end is damaged")
