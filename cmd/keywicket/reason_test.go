@@ -151,10 +151,10 @@ func ended(name string, flags ...string) reasonRow {
 
 // throttled lets one device fail more often than is answered.
 func throttled(s *reasonSite) string {
-	a := s.radclientWith([]string{"-c", "60", "-p", "60", "-r", "1", "-t", "3"},
+	a := s.radclientWith([]string{"-c", "120", "-p", "120", "-r", "1", "-t", "3"},
 		userName(beate), userPassword(s.alain.first.Password), `Calling-Station-Id = "mad"`)
 	if !strings.Contains(a.text, silence) {
-		s.t.Errorf("60 failures of one device at once were all answered")
+		s.t.Errorf("120 failures of one device at once were all answered")
 	}
 	s.expect(accept, beate, s.beate.first.Password, `Calling-Station-Id = "mad"`)
 	return beate
