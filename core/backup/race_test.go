@@ -13,7 +13,8 @@ import (
 	"testing"
 	"unicode/utf16"
 
-	"golang.org/x/crypto/md4"
+	//lint:ignore SA1019 the NT hash is MD4 (RFC 2759, section 8.3)
+	"golang.org/x/crypto/md4" //nolint:staticcheck // the same for golangci-lint
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keywicket/keywicket/core/backup"

@@ -31,8 +31,8 @@ func steps() []string {
 // A halfway is a site whose store has gone on since its backup, stopped.
 type halfway struct {
 	*site
-	path     string
-	old, new map[string]string // contents
+	path string
+	old  map[string]string // contents
 }
 
 func newHalfway(t testing.TB) *halfway {
