@@ -181,3 +181,20 @@ func (s *Store) reopen(m mode) (err error) {
 	s.db.SetDiscardTs(s.snapshots.oldest(uint64(last)))
 	return restrictFiles(s.dir)
 }
+
+// closeDB closes the database, for which Badger writes a table of the last log.
+// Without room for it Badger would not return, or end the process; so it is left
+// open then: the logs hold everything, and the next Open reads them.
+func (s *Store) closeDB() error {
+	if s.gone != nil {
+		return nil
+	}
+	if s.mode != readOnly && s.space.floor != 0 {
+		octets, err := logsEnd(s.dir)
+		if err != nil || !s.space.have(tableRoom(octets)+1<<20) {
+			s.log.Warn("the disk is full: the store is left as it is and is read from its log next time", "dir", s.dir)
+			return nil
+		}
+	}
+	return s.db.Close()
+}
