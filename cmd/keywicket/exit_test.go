@@ -139,7 +139,7 @@ func TestExitWithDaemon(t *testing.T) {
 		{"two-step confirm " + alain, "", 1, "standard input is empty"},
 		{"two-step off off@contoso.com", "", 1, "off already"},
 		{"two-step check " + alain, "000000x\n", 1, "the code is wrong"},
-		{"two-step check " + alain, o.code(t, 0) + "\n", 1, "was used already"},
+		{"two-step check " + alain, o.used + "\n", 1, "was used already"},
 		{"two-step check off@contoso.com", "123456\n", 1, "off for this account"},
 		{"verify " + alain + " --service radius/vpn1", "", 1, "standard input is empty"},
 		{"why nobody@contoso.com", "", 1, `there is no account "nobody@contoso.com"`},

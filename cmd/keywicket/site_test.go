@@ -171,6 +171,7 @@ func (s *site) log() string { return readFile(s.t, s.path("stderr.log")) }
 type owner struct {
 	name     string
 	uri      string // of the authenticator app
+	used     string // the code that confirmed it
 	first    issued
 	recovery []string
 }
@@ -198,11 +199,12 @@ func (s *site) enroll(name string, flags ...string) owner {
 	var enrolled struct{ Otpauth string }
 	s.decode(&enrolled, "", "two-step", "enroll", name)
 	o.uri = enrolled.Otpauth
+	o.used = o.code(s.t, 0)
 	var confirmed struct {
 		AppPassword issued   `json:"app_password"`
 		Recovery    []string `json:"recovery_codes"`
 	}
-	s.decode(&confirmed, o.code(s.t, 0)+"\n", "two-step", "confirm", name)
+	s.decode(&confirmed, o.used+"\n", "two-step", "confirm", name)
 	o.first, o.recovery = confirmed.AppPassword, confirmed.Recovery
 	return o
 }
