@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/proof"
 	"github.com/keywicket/keywicket/core/store"
 )
@@ -306,6 +307,34 @@ func TestListAllSuccessor(t *testing.T) {
 	_, err := f.AddAccount(f.ctx, alain, nil, nil)
 	must(t, err)
 	wantList(t, "made anew", f.filtered(core.Filter{}))
+
+	m := &mirror{}
+	g := newFixture(t, func(f *fixture) { f.opt.Directory = m })
+	who := directory.Account{ID: "1", Name: alain, Enabled: true, TwoStep: directory.On}
+	m.set(who)
+	g.create("of the one before", "")
+	wantList(t, "of another directory", g.filtered(core.Filter{}), "of the one before")
+	who.ID = "2"
+	m.set(who)
+	wantList(t, "the name is another's", g.filtered(core.Filter{}))
+	found, _ := g.reviewed(0)
+	wantList(t, "the name is another's", found)
+	m.set()
+	wantList(t, "the name is nobody's", g.filtered(core.Filter{}))
+	m.fail(directory.ErrUnavailable)
+	_, _, err = g.ListAll(g.ctx, "", 10, core.Filter{})
+	wantKind(t, "the directory does not answer", err, core.KindUnavailable)
+}
+
+// A status that is none finds nothing, and says so.
+func TestListAllStatus(t *testing.T) {
+	f := newFixture(t, nil)
+	_, _, err := f.ListAll(f.ctx, "", 10, core.Filter{Status: "gone"})
+	wantKind(t, "no status", err, core.KindInvalid)
+	for _, s := range core.Statuses() {
+		_, _, err := f.ListAll(f.ctx, "", 10, core.Filter{Status: s})
+		must(t, err)
+	}
 }
 
 // Kinds of findings are told apart by their texts.
