@@ -18,10 +18,14 @@ import (
 
 func TestReportConversions(t *testing.T) {
 	t.Run("DeletedTry", func(t *testing.T) {
-		survives(t, func(d core.DeletedTry) proto.Message { return fromReport(core.Report{Deleted: []core.DeletedTry{d}}).Deleted[0] })
+		survives(t, func(d core.DeletedTry) proto.Message {
+			return fromReport(core.Report{Deleted: []core.DeletedTry{d}}).Deleted[0]
+		})
 	})
 	t.Run("Finding", func(t *testing.T) {
-		survives(t, func(f core.Finding) proto.Message { return fromReview(core.Report{Findings: []core.Finding{f}}).Findings[0] })
+		survives(t, func(f core.Finding) proto.Message {
+			return fromReview(core.Report{Findings: []core.Finding{f}}).Findings[0]
+		})
 	})
 	t.Run("Report", func(t *testing.T) {
 		var full core.Report
