@@ -15,7 +15,14 @@ const (
 	MethodMSCHAPv2  Method = "mschapv2"  // RFC 2759
 )
 
-// Methods returns every method.
+// Methods that are recognised and never taken. No app password can have them;
+// they stand in records of attempts that were refused.
+const (
+	MethodMSCHAPv1     Method = "mschapv1"      // RFC 2433: one recorded answer gives the NT hash, and there are no keys
+	MethodMSCHAPChange Method = "mschap-change" // a change of the password over MS-CHAP: app passwords are generated
+)
+
+// Methods returns every method that an app password can have.
 func Methods() []Method {
 	return []Method{MethodCleartext, MethodCHAP, MethodMSCHAPv2}
 }
@@ -44,8 +51,19 @@ type Trial interface {
 	Try(material []byte) bool
 }
 
-// An Unsupported is a well-formed proof of a method that the bridge cannot
-// decode. It is refused as method-not-enabled.
+// A Deriver is a Trial whose grant has to be answered with something that is
+// made of the material. Whoever made it reads that off it afterwards, and so
+// never sees the material itself.
+type Deriver interface {
+	Trial
+
+	// Derive is called once, when the attempt is granted, with the material
+	// that Try said yes to. Of a refused attempt nothing is derived.
+	Derive(material []byte)
+}
+
+// An Unsupported is a proof of a method that the bridge does not take, or not
+// from this device. It is refused as method-not-enabled.
 type Unsupported Method
 
 func (u Unsupported) Method() Method { return Method(u) }
