@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -225,9 +226,20 @@ func (e *Engine) tag(inner []byte) *record.Tag {
 }
 
 // materialKey binds sealed material to its account, app password, method and
-// scope: moved to another it does not open.
+// scope: moved to another it does not open. Its form is part of what is stored.
 func materialKey(account, id []byte, method string, services []string) string {
-	return fmt.Sprintf("%x/%x/%s/%q", account, id, method, services)
+	b := hex.AppendEncode(make([]byte, 0, 128), account)
+	b = hex.AppendEncode(append(b, '/'), id)
+	b = append(b, '/')
+	b = append(b, method...)
+	b = append(b, "/["...)
+	for i, service := range services {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendQuote(b, service)
+	}
+	return string(append(b, ']'))
 }
 
 func (e *Engine) openMaterial(a *account, c candidate, m proof.Method) ([]byte, error) {

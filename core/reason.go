@@ -45,7 +45,7 @@ var reasons = []reasonRow{
 	{ReasonUnusedExpired, KindDenied, "the app password was not used for too long and has expired; create a new one for this device"},
 	{ReasonSuspended, KindDenied, "the app password is suspended; resume it with app-password resume"},
 	{ReasonOutOfScope, KindDenied, "the app password is right, but its profile does not allow this service; create one with a profile that does"},
-	{ReasonMethodNotEnabled, KindDenied, "the device used a method that no fitting app password is enabled for; set the device to PAP, or create one with a profile that has the method"},
+	{ReasonMethodNotEnabled, KindDenied, "the device used a method that it may not use here, or that no fitting app password has; set the device to PAP, or allow the method in [radius.client] methods and create an app password with a profile that has it (MS-CHAPv2 outside a tunnel also wants allow_insecure_mschap; MS-CHAPv1 and changes of a password are never taken)"},
 	{ReasonPinMismatch, KindDenied, "the app password is right, but pinned to another device; if the device was replaced, use app-password repin"},
 	{ReasonMainPasswordRefused, KindDenied, "the main password was used; with two-step verification on, create an app password for this device"},
 	{ReasonMalformed, KindInvalid, "the request was malformed: no account, no password, or more than one proof; look at the device's settings"},

@@ -27,6 +27,8 @@ type verdict struct {
 	ref     Ref       // the same for the record, also of a deleted one
 
 	mistyped bool // the check letter is wrong: no guess, whatever the reason is
+
+	material []byte // of match, where a Trial found it; whoever has the verdict wipes it
 }
 
 // Verify decides an attempt. A nil error is the only yes. Every other answer
@@ -35,6 +37,7 @@ type verdict struct {
 // server is asked (KindLimited, KindUnavailable and whatever else).
 func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	v := e.decide(ctx, a)
+	defer clear(v.material)
 	if v.reason != "" && !e.mayAnswer(a, v) {
 		v.reason = ReasonThrottled
 	}
@@ -48,6 +51,9 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	if v.match != nil {
 		g.Profile = v.match.scope.profile
 		g.Session = e.sealSession(v.account, v.match)
+	}
+	if d, ok := a.Proof.(proof.Deriver); ok {
+		d.Derive(v.material)
 	}
 	return g, nil
 }
@@ -251,66 +257,6 @@ func (p *password) disuseEnd(policy *Policy, used time.Time) (end time.Time) {
 		end = since.Add(after)
 	}
 	return end
-}
-
-// decideTrial tries a response to a challenge against the app passwords that
-// fit, and does the work of MaxLimit trials whatever it finds.
-func (e *Engine) decideTrial(ctx context.Context, policy *Policy, a Attempt, v verdict, trial proof.Trial) verdict {
-	v, ok := e.withAccount(ctx, v)
-	var fitting []candidate
-	if v.account != nil {
-		fitting = v.account.candidates(policy, a.Service, trial.Method(), e.clock.now())
-	}
-	dummy := proof.Material(trial.Method(), "")
-	for i := range max(MaxLimit, len(fitting)) {
-		if i >= len(fitting) {
-			trial.Try(dummy)
-			continue
-		}
-		material, err := e.openMaterial(v.account, fitting[i], trial.Method())
-		if err != nil { // the dummy is known to everybody: what it gives is no match
-			trial.Try(dummy)
-			continue
-		}
-		if trial.Try(material) && v.match == nil {
-			v.match, v.ref = fitting[i].password, fitting[i].password.ref
-		}
-		clear(material)
-	}
-	switch {
-	case !ok:
-		return v
-	case v.match != nil:
-		return e.decideMatch(ctx, policy, a, v)
-	case len(fitting) == 0:
-		return v.refuse(ReasonMethodNotEnabled)
-	}
-	return v.refuse(ReasonWrong)
-}
-
-// A candidate is material that a response is tried against.
-type candidate struct {
-	password *password
-	sealed   []byte
-}
-
-// candidates returns the material of the app passwords that fit: also of the
-// text before a rotation, while that works.
-func (a *account) candidates(policy *Policy, service string, m proof.Method, now time.Time) []candidate {
-	var fitting []candidate
-	for i := range a.passwords {
-		p := &a.passwords[i]
-		if p.material == nil || !p.hasMethod(policy, m) || !p.inScope(policy, service) {
-			continue
-		}
-		if sealed := p.material.current[string(m)]; sealed != nil {
-			fitting = append(fitting, candidate{p, sealed})
-		}
-		if sealed := p.material.previous[string(m)]; sealed != nil && now.UnixMilli() < p.previousUntil {
-			fitting = append(fitting, candidate{p, sealed})
-		}
-	}
-	return fitting
 }
 
 // innerLabel sets inner hashes apart from other hashes of the same octets.
