@@ -36,7 +36,6 @@ const (
 	attrAcctStatusType      = 40
 	attrAcctOutputGigawords = 53
 	attrEventTimestamp      = 55
-	attrCHAPChallenge       = 60
 	attrNASPortType         = 61
 	attrARAPPassword        = 70
 	attrConnectInfo         = 77

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"github.com/keywicket/keywicket/core/proof"
 )
 
 const (
@@ -102,6 +105,24 @@ func (k *checker) client(c *Client, i int) {
 	k.prefixes(c, name)
 	k.secrets(c, name)
 	k.signing(c, name)
+	k.methods(c, name)
+}
+
+func (k *checker) methods(c *Client, name string) {
+	for _, m := range c.Methods {
+		if !slices.Contains(proof.Methods(), m) {
+			k.fault(name, "methods", "%q is no method; there are %q", m, proof.Methods())
+		}
+	}
+	const field = "allow_insecure_mschap"
+	switch listed := slices.Contains(c.Methods, proof.MethodMSCHAPv2); {
+	case listed && c.AllowInsecureMSCHAP:
+		k.warn(name, field, "this client uses MS-CHAPv2 outside a tunnel: whoever captures one sign-in can compute what opens everything that its app password is for with MS-CHAPv2; put a tunnel around it as soon as the client can")
+	case listed:
+		k.warn(name, "methods", "mschapv2 has no effect: outside a tunnel it wants allow_insecure_mschap, and there are no tunnels yet")
+	case c.AllowInsecureMSCHAP:
+		k.warn(name, field, "it has no effect, because mschapv2 is not among the methods")
+	}
 }
 
 func (k *checker) prefixes(c *Client, name string) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keywicket/keywicket/core/proof"
 )
 
 // R6 and the rest: every fault, with the client and the field it is about.
@@ -57,17 +59,23 @@ func TestR6Check(t *testing.T) {
 		"never":             {func(c *Config) { never(&c.Clients[0]) }, "", "vpn1/require_message_authenticator: requests in the name"},
 		"auto":              {func(c *Config) { auto(&c.Clients[0]) }, "", "vpn1/require_message_authenticator: until"},
 		"proxy limit off":   {func(c *Config) { c.Clients[0].AllowUnsignedProxyState = true }, "", "vpn1/limit_proxy_state: off"},
-		"replay allowed":    {func(c *Config) { c.Clients[0].AllowReplayedAuthenticator = true }, "", "vpn1/allow_repeated_authenticator: "},
-		"no client":         {func(c *Config) { c.Clients = nil }, "", "/client: there is no client"},
-		"no listen":         {func(c *Config) { c.Listen = nil }, "/listen: no address", ""},
-		"listen on a name":  {func(c *Config) { c.Listen = []string{"localhost:1812"} }, "/listen: ", ""},
-		"listen, no port":   {func(c *Config) { c.Listen = []string{"127.0.0.1"} }, "/listen: ", ""},
-		"listen, bad port":  {func(c *Config) { c.Listen = []string{"127.0.0.1:99999"} }, "/listen: ", ""},
-		"listen twice":      {func(c *Config) { c.Listen = []string{"127.0.0.1:1812", "127.0.0.1:1812"} }, "/listen: ", ""},
-		"realm":             {func(c *Config) { c.Realm = "cut" }, "/realm: ", ""},
-		"delay negative":    {func(c *Config) { c.RejectDelay = -1 }, "/reject_delay: ", ""},
-		"delay too long":    {func(c *Config) { c.RejectDelay = time.Minute }, "/reject_delay: ", ""},
-		"timeout too long":  {func(c *Config) { c.AttemptTimeout = time.Hour }, "/attempt_timeout: ", ""},
+		"a method of none":  {func(c *Config) { c.Clients[0].Methods = []proof.Method{"chap", "mschapv1"} }, `vpn1/methods: "mschapv1" is no method`, ""},
+		"MS-CHAPv2 in clear": {func(c *Config) {
+			c.Clients[0].Methods, c.Clients[0].AllowInsecureMSCHAP = proof.Methods(), true
+		}, "", "vpn1/allow_insecure_mschap: this client uses MS-CHAPv2 outside a tunnel"},
+		"MS-CHAPv2, tunnelled": {func(c *Config) { c.Clients[0].Methods = proof.Methods() }, "", "vpn1/methods: mschapv2 has no effect"},
+		"allowed, not listed":  {func(c *Config) { c.Clients[0].AllowInsecureMSCHAP = true }, "", "vpn1/allow_insecure_mschap: it has no effect"},
+		"replay allowed":       {func(c *Config) { c.Clients[0].AllowReplayedAuthenticator = true }, "", "vpn1/allow_repeated_authenticator: "},
+		"no client":            {func(c *Config) { c.Clients = nil }, "", "/client: there is no client"},
+		"no listen":            {func(c *Config) { c.Listen = nil }, "/listen: no address", ""},
+		"listen on a name":     {func(c *Config) { c.Listen = []string{"localhost:1812"} }, "/listen: ", ""},
+		"listen, no port":      {func(c *Config) { c.Listen = []string{"127.0.0.1"} }, "/listen: ", ""},
+		"listen, bad port":     {func(c *Config) { c.Listen = []string{"127.0.0.1:99999"} }, "/listen: ", ""},
+		"listen twice":         {func(c *Config) { c.Listen = []string{"127.0.0.1:1812", "127.0.0.1:1812"} }, "/listen: ", ""},
+		"realm":                {func(c *Config) { c.Realm = "cut" }, "/realm: ", ""},
+		"delay negative":       {func(c *Config) { c.RejectDelay = -1 }, "/reject_delay: ", ""},
+		"delay too long":       {func(c *Config) { c.RejectDelay = time.Minute }, "/reject_delay: ", ""},
+		"timeout too long":     {func(c *Config) { c.AttemptTimeout = time.Hour }, "/attempt_timeout: ", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := testConfig()

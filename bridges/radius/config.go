@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/proof"
 )
 
 // A Verifier decides attempts; *core.Engine is one. Its methods are called
@@ -14,8 +15,8 @@ type Verifier interface {
 	// Verify grants or refuses a. Only a nil error is a grant; of an error
 	// the bridge looks at core.KindOf alone. An attempt without a Proof was
 	// malformed, and one with a proof.Unsupported used a method that cannot be
-	// decoded: both come here to be recorded. The clear text in a is wiped
-	// when Verify returns.
+	// taken: both come here to be recorded. A granted proof.Deriver was derived.
+	// The clear text in a is wiped when Verify returns.
 	Verify(ctx context.Context, a core.Attempt) (core.Grant, error)
 
 	// Ready is nil while attempts can be decided. Status-Server is answered
@@ -120,6 +121,14 @@ type Client struct {
 
 	// ServiceName makes the service "radius/<ServiceName>". Empty is Name.
 	ServiceName string
+
+	// Methods are those that the client may use; none means clear text alone.
+	// An app password must have the method as well.
+	Methods []proof.Method
+
+	// AllowInsecureMSCHAP takes MS-CHAPv2, where it is among Methods, on UDP.
+	// Whoever captures one exchange there can compute the NT hash.
+	AllowInsecureMSCHAP bool
 
 	Reply []Attribute // in every Access-Accept to this client
 }

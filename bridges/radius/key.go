@@ -60,6 +60,35 @@ func (k *key) sign(reply, requestAuthenticator []byte) {
 	copy(reply[4:headerLen], d.sum.Sum(d.out[:0]))
 }
 
+// hide encrypts a key of 16 octets for MS-MPPE-Send-Key and MS-MPPE-Recv-Key:
+// the salt, and then the length, the key and padding in two blocks (RFC 2548,
+// section 2.4.2).
+func (k *key) hide(plain [digestLen]byte, salt [2]byte, requestAuthenticator []byte) []byte {
+	d := k.pool.Get().(*digests)
+	defer k.pool.Put(d)
+	var blocks [2 * digestLen]byte
+	blocks[0] = digestLen
+	copy(blocks[1:], plain[:])
+	out := append(make([]byte, 0, len(salt)+len(blocks)), salt[:]...)
+	for at := 0; at < len(blocks); at += digestLen {
+		d.sum.Reset()
+		d.sum.Write(k.secret)
+		if at == 0 {
+			d.sum.Write(requestAuthenticator)
+			d.sum.Write(salt[:])
+		} else {
+			d.sum.Write(out[len(out)-digestLen:])
+		}
+		mask := d.sum.Sum(d.out[:0])
+		for i := range mask {
+			out = append(out, blocks[at+i]^mask[i])
+		}
+	}
+	clear(d.out[:])
+	clear(blocks[:])
+	return out
+}
+
 // reveal decodes the blocks of a User-Password in hidden into text, which has
 // the same length, a multiple of 16 (RFC 2865, section 5.2).
 func (k *key) reveal(text, hidden, requestAuthenticator []byte) {

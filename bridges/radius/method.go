@@ -2,6 +2,8 @@ package radius
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 
 	"github.com/keywicket/keywicket/core/proof"
 )
@@ -12,15 +14,16 @@ type method interface {
 	// present reports whether p carries this method, well-formed or not.
 	present(p *packet) bool
 
-	// proof returns what p presents, or nil for what is malformed or never
-	// taken. It may use r.password, which is wiped after the attempt.
+	// proof returns what r presents, or nil for what is malformed. It may use
+	// r.password and r.mschap, which are wiped after the attempt.
 	proof(r *request) proof.Proof
 }
 
 // methods returns the table; a function, so that nothing can change it.
 func methods() [5]method { return [...]method{pap{}, chap{}, mschap{}, mschap2{}, eap{}} }
 
-// oneMethod returns the proof of the only method in r, or nil.
+// oneMethod returns the proof of the only method in r, or nil. What the client
+// may not use is recognised, and no more than that.
 func oneMethod(r *request) proof.Proof {
 	var only method
 	for _, m := range methods() {
@@ -35,7 +38,35 @@ func oneMethod(r *request) proof.Proof {
 	if only == nil {
 		return nil
 	}
-	return only.proof(r)
+	p := only.proof(r)
+	if p != nil && !r.client.takes(p.Method()) {
+		return proof.Unsupported(p.Method())
+	}
+	return p
+}
+
+// takes says whether c may use m on UDP, where everybody on the way can read.
+func (c *Client) takes(m proof.Method) bool {
+	switch {
+	case len(c.Methods) == 0:
+		return m == proof.MethodCleartext
+	case m == proof.MethodMSCHAPv2 && !c.AllowInsecureMSCHAP:
+		return false
+	}
+	return slices.Contains(c.Methods, m)
+}
+
+// whyNot says why a device may not use m, and what to do about it.
+func (c *Client) whyNot(m proof.Method) string {
+	switch {
+	case m == proof.MethodMSCHAPv1:
+		return "MS-CHAPv1 is never taken: one recorded answer gives its NT hash away. Set the device to PAP, or to MS-CHAPv2"
+	case m == proof.MethodMSCHAPChange:
+		return "app passwords are not changed over MS-CHAP; issue a new one"
+	case m == proof.MethodMSCHAPv2 && slices.Contains(c.Methods, m):
+		return "MS-CHAPv2 outside a tunnel can be broken by whoever captures it. Set the device to PAP or a tunnel, or, if the way to it is trusted, set allow_insecure_mschap = true for this client"
+	}
+	return fmt.Sprintf("its client may not use this method. Set the device to another one, or add %q to methods of this client", m)
 }
 
 const maxPassword = 128 // octets of User-Password; RFC 2865, section 5.2
@@ -74,39 +105,25 @@ func (pap) proof(r *request) proof.Proof {
 // chap is CHAP-Password (RFC 2865, section 5.3).
 type chap struct{}
 
-func (chap) present(p *packet) bool     { return p.has(attrCHAPPassword) }
-func (chap) proof(*request) proof.Proof { return proof.Unsupported(proof.MethodCHAP) }
+func (chap) present(p *packet) bool { return p.has(attrCHAPPassword) }
 
-// Attributes of RFC 2548, section 2.
-const (
-	vendorMicrosoft    = 311
-	msCHAPResponse     = 1
-	msCHAPChangeFirst  = 3
-	msCHAPChangeSecond = 4
-	msCHAP2Response    = 25
-	msCHAP2Change      = 27
-)
-
-// mschap is MS-CHAP version 1, and the change of a password over either
-// version: recognised, so that nothing hides beside it, and never taken.
-type mschap struct{}
-
-func (mschap) present(p *packet) bool {
-	for _, kind := range [...]byte{msCHAPResponse, msCHAPChangeFirst, msCHAPChangeSecond, msCHAP2Change} {
-		if p.vendor(vendorMicrosoft, kind) > 0 {
-			return true
-		}
+// proof decodes the identifier and the response. What was challenged stands in
+// CHAP-Challenge, and where there is none it is the Request Authenticator
+// (RFC 2865, section 2.2).
+func (chap) proof(r *request) proof.Proof {
+	value, count := r.packet.find(attrCHAPPassword)
+	if count != 1 || len(value) != 1+digestLen {
+		return nil
 	}
-	return false
+	challenge, count := r.packet.find(attrCHAPChallenge)
+	if count == 0 {
+		challenge = r.packet.authenticator()
+	}
+	if count > 1 || len(challenge) < proof.MinChallenge {
+		return nil
+	}
+	return &proof.CHAP{ID: value[0], Challenge: challenge, Response: [digestLen]byte(value[1:])}
 }
-
-func (mschap) proof(*request) proof.Proof { return nil }
-
-// mschap2 is MS-CHAP2-Response (RFC 2548, section 2.3.2).
-type mschap2 struct{}
-
-func (mschap2) present(p *packet) bool     { return p.vendor(vendorMicrosoft, msCHAP2Response) > 0 }
-func (mschap2) proof(*request) proof.Proof { return proof.Unsupported(proof.MethodMSCHAPv2) }
 
 // eap is EAP-Message (RFC 3579), which there is no engine for yet.
 type eap struct{}

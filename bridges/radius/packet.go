@@ -20,6 +20,7 @@ const (
 	attrVendorSpecific       = 26
 	attrCallingStationID     = 31
 	attrProxyState           = 33
+	attrCHAPChallenge        = 60
 	attrEAPMessage           = 79
 	attrMessageAuthenticator = 80
 )
@@ -101,28 +102,36 @@ func (p *packet) has(kind byte) bool {
 	return count > 0
 }
 
-// vendor counts the attributes kind of one vendor, in the usual form of
-// RFC 2865, section 5.26. A malformed Vendor-Specific has none.
-func (p *packet) vendor(vendor uint32, kind byte) (count int) {
+// vendor returns the value of the first attribute kind of one vendor, and how
+// many there are, in the usual form of RFC 2865, section 5.26. A malformed
+// Vendor-Specific has none.
+func (p *packet) vendor(vendor uint32, kind byte) (value []byte, count int) {
 	for i := range p.n {
 		a := p.attribute(i)
 		if a[0] != attrVendorSpecific || len(a) < 6 || binary.BigEndian.Uint32(a[2:]) != vendor {
 			continue
 		}
-		count += countVendor(a[6:], kind)
+		first, n := findVendor(a[6:], kind)
+		if count == 0 {
+			value = first
+		}
+		count += n
 	}
-	return count
+	return value, count
 }
 
-func countVendor(sub []byte, kind byte) (count int) {
+func findVendor(sub []byte, kind byte) (value []byte, count int) {
 	for len(sub) > 0 {
 		if len(sub) < 2 || sub[1] < 2 || int(sub[1]) > len(sub) {
-			return 0
+			return nil, 0
 		}
 		if sub[0] == kind {
+			if count == 0 {
+				value = sub[2:sub[1]]
+			}
 			count++
 		}
 		sub = sub[sub[1]:]
 	}
-	return count
+	return value, count
 }

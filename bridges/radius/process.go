@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/proof"
 )
 
 // An action is what a device sees of a verdict.
@@ -87,8 +88,11 @@ func (s *Server) decide(ctx context.Context, r *request) {
 	attempt := r.attempt()
 	grant, err := s.verifier.Verify(ctx, attempt)
 	clear(r.password[:])
-	if err == nil && !decodable(attempt.Proof) {
-		err = errors.New("attempt without a password was granted")
+	if err == nil && !grantable(attempt.Proof) {
+		err = errors.New("attempt that nobody can have checked was granted")
+	}
+	if m, ok := attempt.Proof.(proof.Unsupported); ok {
+		s.untaken(r, m.Method())
 	}
 	if late(ctx) {
 		s.give(r, dropLate)
@@ -114,6 +118,14 @@ func (s *Server) decide(ctx context.Context, r *request) {
 	if s.log.Enabled(ctx, slog.LevelDebug) {
 		s.log.DebugContext(ctx, "attempt", "client", r.client.Name, "account", r.table.name(attempt.Account),
 			"source", r.source(), "granted", err == nil, "reason", core.ReasonOf(err))
+	}
+}
+
+// untaken logs that a device used a method that it may not use, which to its
+// owner looks like a wrong password.
+func (s *Server) untaken(r *request, m proof.Method) {
+	if held, ok := s.faults.pass(r.source(), time.Now()); ok {
+		s.log.Warn("radius: attempt refused: "+r.client.whyNot(m), "client", r.client.Name, "source", r.source(), "method", m, "held_back", held)
 	}
 }
 

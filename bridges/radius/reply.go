@@ -34,8 +34,17 @@ func (b *replyBuilder) add(kind byte, value []byte) {
 	b.buf = append(b.buf, value...)
 }
 
+// addVendor adds an attribute in a Vendor-Specific of its own (RFC 2865, section
+// 5.26).
+func (b *replyBuilder) addVendor(vendor uint32, kind byte, value []byte) {
+	b.buf = append(b.buf, attrVendorSpecific, byte(8+len(value)))
+	b.buf = binary.BigEndian.AppendUint32(b.buf, vendor)
+	b.add(kind, value)
+}
+
 // echo copies every Proxy-State of p, in order (RFC 2865, section 5.33). It is
-// all that a reply has of its request.
+// all that a reply has of its request, but for the one octet that MS-CHAPv2
+// knows its exchanges by.
 func (b *replyBuilder) echo(p *packet) {
 	for i := range p.n {
 		if a := p.attribute(i); a[0] == attrProxyState {
@@ -56,6 +65,9 @@ func (b *replyBuilder) seal(k *key, p *packet) ([]byte, error) {
 
 func (r *request) reject() ([]byte, error) {
 	b := beginReply(codeAccessReject, r.packet.id())
+	if r.mschap != nil {
+		r.mschap.fail(&b)
+	}
 	b.echo(&r.packet)
 	return b.seal(r.key, &r.packet)
 }
@@ -75,8 +87,12 @@ func (r *request) accept(g core.Grant) ([]byte, error) {
 	if len(g.Session) > 0 {
 		b.add(attrClass, g.Session)
 	}
+	configured := r.table.attributes(r.client, g)
+	if r.mschap != nil {
+		r.mschap.succeed(&b, r.key, &r.packet, configured)
+	}
 	b.echo(&r.packet)
-	for _, a := range r.table.attributes(r.client, g) {
+	for _, a := range configured {
 		b.buf = append(b.buf, a.wire...)
 	}
 	return b.seal(r.key, &r.packet)

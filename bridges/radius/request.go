@@ -41,6 +41,7 @@ type request struct {
 
 	buf      [maxPacket]byte
 	password [maxPassword]byte
+	mschap   *exchanged // of a well-formed MS-CHAP2-Response, else nil
 }
 
 const (
@@ -78,11 +79,14 @@ func (r *request) asksWithoutPassword() bool {
 	return value[3] == serviceTypeCallCheck || value[3] == serviceTypeAuthorizeOnly
 }
 
-// decodable reports whether p is something that can be granted at all.
-func decodable(p proof.Proof) bool {
-	switch p.(type) {
+// grantable reports whether p is something that can be granted at all.
+func grantable(p proof.Proof) bool {
+	switch p := p.(type) {
 	case nil, proof.Unsupported:
 		return false
+	case *proof.MSCHAPv2: // without what the answer is made of, nobody decided it
+		_, ok := p.Success()
+		return ok
 	}
 	return true
 }

@@ -209,6 +209,8 @@ func (s *Server) readFailed(err error) {
 // release wipes r and keeps its memory for another one.
 func (s *Server) release(r *request) {
 	clear(r.password[:])
+	r.mschap.wipe()
+	r.mschap = nil
 	r.path, r.table, r.client, r.key, r.exchange = path{}, nil, nil, nil, nil
 	r.packet.move(nil)
 	s.requests.Put(r)
