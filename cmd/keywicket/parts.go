@@ -154,7 +154,10 @@ func radiusClient(f *config.File, faults *config.Faults, c config.Client) radius
 	client := radius.Client{
 		Name: c.Name, Prefixes: c.Address, AllowAny: c.AllowAny, Secrets: [][]byte{secret}, AllowWeakSecret: c.AllowWeakSecret,
 		AllowUnsignedProxyState: !c.LimitProxyState, AllowReplayedAuthenticator: c.AllowRepeatedAuthenticator,
-		ServiceName: c.Service, Reply: replies(f, faults, c.Reply, "radius", "client", c.Name),
+		ServiceName: c.Service, AllowInsecureMSCHAP: c.AllowInsecureMSCHAP, Reply: replies(f, faults, c.Reply, "radius", "client", c.Name),
+	}
+	for _, m := range c.Methods {
+		client.Methods = append(client.Methods, proof.Method(m))
 	}
 	switch c.MessageAuthenticator {
 	case config.MessageAuthenticatorAuto:

@@ -17,7 +17,7 @@ const (
 	ChangeSuspend = "suspend"
 	ChangeDelete  = "delete"
 
-	MethodCleartext = "cleartext" // profile.NAME.methods
+	MethodCleartext = "cleartext" // profile.NAME.methods and radius.client.NAME.methods
 	MethodCHAP      = "chap"
 	MethodMSCHAPv2  = "mschapv2"
 
@@ -158,8 +158,9 @@ type Client struct {
 	MessageAuthenticator       MessageAuthenticator
 	LimitProxyState            bool // drop Proxy-State without Message-Authenticator
 	AllowWeakSecret            bool
-	AllowAny                   bool // Address may hold a prefix of length 0
-	AllowInsecureMSCHAP        bool
+	AllowAny                   bool     // Address may hold a prefix of length 0
+	Methods                    []string // MethodCleartext, MethodCHAP, MethodMSCHAPv2
+	AllowInsecureMSCHAP        bool     // MethodMSCHAPv2 outside a tunnel
 	AllowRepeatedAuthenticator bool
 	Reply                      []Attribute
 }

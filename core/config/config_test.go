@@ -64,7 +64,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	c := parseGood(t, smallest+"[radius]\nlisten=[\"[::1]:1812\"]\n[radius.client.a]\naddress=[\"::1\"]\nsecret_file=\"a\"\n[pam]\n")
-	wantClient := Client{Name: "a", Service: "a", SecretFile: "/etc/keywicket/a", Address: []netip.Prefix{netip.MustParsePrefix("::1/128")}}
+	wantClient := Client{Name: "a", Service: "a", SecretFile: "/etc/keywicket/a", Address: []netip.Prefix{netip.MustParsePrefix("::1/128")}, Methods: []string{"cleartext"}}
 	if !reflect.DeepEqual(c.Radius.Clients, []Client{wantClient}) {
 		t.Errorf("client %+v, want %+v", c.Radius.Clients, wantClient)
 	}
@@ -387,5 +387,32 @@ func TestWarnings(t *testing.T) {
 	}
 	if got := parseGood(t, smallest+"[pam]\n[radius]\nlisten=['[::1]:1812']\n").Warnings(); len(got) != 2 {
 		t.Errorf("got %v, want one for pam and one for radius", got)
+	}
+}
+
+// TestClientMethods: what a client may use by default, and what is warned of.
+func TestClientMethods(t *testing.T) {
+	for lines, want := range map[string]struct {
+		methods  string
+		warnings int
+	}{
+		"":                             {"cleartext", 0},
+		"allow_insecure_mschap = true": {"cleartext mschapv2", 1},
+		"methods = ['chap']":           {"chap", 0},
+		"methods = ['mschapv2']":       {"mschapv2", 1},
+		"methods = ['cleartext']\nallow_insecure_mschap = true":        {"cleartext", 1},
+		"methods = ['mschapv2', 'chap']\nallow_insecure_mschap = true": {"mschapv2 chap", 1},
+	} {
+		f := parseGood(t, smallest+"[radius]\nlisten=['[::1]:1812']\n[radius.client.a]\naddress=['::1']\nsecret_file='a'\n"+lines)
+		if got := strings.Join(f.Radius.Clients[0].Methods, " "); got != want.methods || len(f.Warnings()) != want.warnings {
+			t.Errorf("%q: methods %q, warnings %v, want %+v", lines, got, f.Warnings(), want)
+		}
+	}
+	for lines, want := range map[string]int{
+		"methods = ['mschapv2']": 1, "methods = ['mschapv2']\nservices = ['radius/vpn*']": 0, "methods = ['chap']": 0,
+	} {
+		if got := parseGood(t, smallest+"[profile.p]\n"+lines).Warnings(); len(got) != want {
+			t.Errorf("%q: warnings %v, want %d", lines, got, want)
+		}
 	}
 }

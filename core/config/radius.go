@@ -72,6 +72,7 @@ func readClient(t *table, allowInline bool, owners map[netip.Prefix]string) Clie
 	if wrong := checkName(c.Service); wrong != "" && t.has("service") {
 		t.fault("service", "%s", wrong)
 	}
+	c.Methods = t.clientMethods("methods", c.AllowInsecureMSCHAP)
 	c.Address = t.addresses("address", c, owners)
 	t.secret(&c, allowInline)
 
@@ -81,6 +82,15 @@ func readClient(t *table, allowInline bool, owners map[netip.Prefix]string) Clie
 		t.fault("limit_proxy_state", "without Message-Authenticator and with Proxy-State anybody on the way can forge a yes (CVE-2024-3596); leave it out, or set require_message_authenticator = true")
 	}
 	return c
+}
+
+// clientMethods reads what a client may use. Where that is left out, it is clear
+// text, and MS-CHAPv2 for a client that is allowed it by a key of its own.
+func (t *table) clientMethods(name string, insecureMSCHAP bool) []string {
+	if insecureMSCHAP {
+		return t.methods(name, MethodCleartext, MethodMSCHAPv2)
+	}
+	return t.methods(name, MethodCleartext)
 }
 
 func (t *table) messageAuthenticator(name string) MessageAuthenticator {

@@ -134,26 +134,32 @@ func readProfile(t *table, policy Policy) Profile {
 		}
 		p.Services = append(p.Services, pattern.text)
 	}
-	for _, method := range t.list("methods", `["cleartext"]`) {
+	p.Services = t.notEmpty("services", p.Services, "*")
+	p.Methods = t.methods("methods", MethodCleartext)
+	return p
+}
+
+// methods reads ways to present an app password.
+func (t *table) methods(name string, def ...string) []string {
+	var methods []string
+	for _, method := range t.list(name, `["cleartext"]`) {
 		words := []string{MethodCleartext, MethodCHAP, MethodMSCHAPv2}
 		if !slices.Contains(words, method.text) {
-			t.itemFault("methods", method, "%s is not known; take %s", quoted(method.text), alternatives(words))
+			t.itemFault(name, method, "%s is not known; take %s", quoted(method.text), alternatives(words))
 		}
-		p.Methods = append(p.Methods, method.text)
+		methods = append(methods, method.text)
 	}
-	p.Services = t.notEmpty("services", p.Services, "*")
-	p.Methods = t.notEmpty("methods", p.Methods, MethodCleartext)
-	return p
+	return t.notEmpty(name, methods, def...)
 }
 
 // notEmpty returns the items of a list, or def where the list is left out. A
 // list without items is a fault: nothing could sign in.
-func (t *table) notEmpty(name string, items []string, def string) []string {
+func (t *table) notEmpty(name string, items []string, def ...string) []string {
 	if !t.has(name) {
-		return []string{def}
+		return def
 	}
 	if list, ok := t.values[name].([]any); ok && len(list) == 0 {
-		t.fault(name, "the list is empty, so that no device could sign in; leave it out for [%q]", def)
+		t.fault(name, "the list is empty, so that no device could sign in; leave it out for %q", def)
 	}
 	return items
 }

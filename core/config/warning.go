@@ -1,11 +1,18 @@
 package config
 
+import "slices"
+
 // Warnings returns what a good configuration should better not say, in the form
 // of faults. They stop nothing.
 func (f *File) Warnings() []Fault {
 	var all []Fault
 	if f.PAM != nil && len(f.PAM.Services) == 0 {
 		all = append(all, f.Fault("no service is listed, so that nobody can sign in over PAM", "pam", "services"))
+	}
+	for _, p := range f.Profiles {
+		if slices.Contains(p.Methods, MethodMSCHAPv2) && slices.Contains(p.Services, "*") {
+			all = append(all, f.Fault("what is captured of MS-CHAPv2 at one service opens every other one with MS-CHAPv2; name the services", "profile", p.Name, "services"))
+		}
 	}
 	if f.Radius == nil {
 		return all
@@ -26,6 +33,9 @@ func (f *File) Warnings() []Fault {
 		}
 		if c.AllowInsecureMSCHAP {
 			all = append(all, f.Fault("MS-CHAPv2 outside a tunnel can be broken by whoever captures it", "radius", "client", c.Name, "allow_insecure_mschap"))
+		}
+		if slices.Contains(c.Methods, MethodMSCHAPv2) && !c.AllowInsecureMSCHAP {
+			all = append(all, f.Fault("mschapv2 has no effect: outside a tunnel it wants allow_insecure_mschap, and there are no tunnels yet", "radius", "client", c.Name, "methods"))
 		}
 	}
 	return all
