@@ -1,0 +1,56 @@
+package radius
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// What ParseReply makes, Describe tells with the same words.
+func TestDescribe(t *testing.T) {
+	for name, value := range map[string]string{
+		"Filter-Id": "admins", "Session-Timeout": "28800", "Tunnel-Type": "VLAN", "Tunnel-Type:1": "VLAN", "Tunnel-Private-Group-Id:2": "42",
+		"Framed-IP-Address": "192.0.2.1", "Cisco-AVPair": "shell:priv-lvl=15", "MS-MPPE-Encryption-Policy": "Encryption-Required", "Class": "0x00ff",
+	} {
+		a, err := ParseReply(name, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Describe(a.wire)
+		if len(got) != 1 || got[0][0] != name || strings.Trim(got[0][1], `"`) != value {
+			t.Errorf("%s = %s is told as %q", name, value, got)
+		}
+	}
+	for want, attribute := range map[string][]byte{
+		`[["Attribute" "0x"]]`:                                      nil,
+		`[["Attribute" "0x01"]]`:                                    {1},
+		`[["Attribute 250" "0x6162"]]`:                              attr(250, "ab"),
+		`[["Vendor-Specific" "0x0000013719ff"]]`:                    attr(26, "\x00\x00\x01\x37\x19\xff"),
+		`[["Attribute 26" "0x"]]`:                                   attr(26, ""),
+		`[["Attribute 1 of vendor 99999" "0x78"]]`:                  vsa(99999, 1, "x"),
+		`[["MS-MPPE-Send-Key" "(encrypted)"]]`:                      vsa(311, 16, "key"),
+		`[["MS-CHAP-Challenge" "0x61"] ["MS-CHAP2-Response" "0x"]]`: vsaOf(311, append(attr(11, "a"), attr(25, "")...)),
+		`[["Filter-Id" "0xff"]]`:                                    attr(11, "\xff"),
+		`[["Filter-Id" "\"\\x1b[31m\\u202e\""]]`:                    attr(11, "\x1b[31m\u202e"),
+		`[["Session-Timeout" "0x01"]]`:                              attr(27, "\x01"),
+		`[["Tunnel-Type" "0x"]]`:                                    attr(64, ""),
+	} {
+		if got := fmt.Sprintf("%q", Describe(attribute)); got != want {
+			t.Errorf("%x is told as %s, want %s", attribute, got, want)
+		}
+	}
+}
+
+func FuzzDescribe(f *testing.F) {
+	f.Add(attr(11, "admins"))
+	f.Add(vsa(311, 16, "key"))
+	f.Add([]byte{26, 8, 0, 0, 1, 0x37, 1, 9})
+	f.Add([]byte{64, 6, 1, 0, 0, 13})
+	f.Fuzz(func(t *testing.T, attribute []byte) {
+		for _, told := range Describe(attribute) {
+			if strings.ContainsAny(told[0]+told[1], "\x00\n\r\x1b\u202e") {
+				t.Errorf("%q", told)
+			}
+		}
+	})
+}

@@ -1,0 +1,246 @@
+package probe_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/md5"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"layeh.com/radius"
+
+	"github.com/keywicket/keywicket/bridges/radius/probe"
+	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/proof"
+
+	bridge "github.com/keywicket/keywicket/bridges/radius"
+)
+
+const (
+	secret   = "correct horse battery staple"
+	account  = `CONTOSO\alain@contoso.com`
+	password = "kfmwtbrqhjaxpdnesgcy"
+)
+
+// A verifier grants password, by every method.
+type verifier struct{}
+
+func (verifier) Verify(_ context.Context, a core.Attempt) (core.Grant, error) {
+	wrong := &core.Error{Op: "verify", Kind: core.KindDenied, Reason: core.ReasonWrong}
+	switch p := a.Proof.(type) {
+	case proof.Cleartext:
+		if string(p) != password {
+			return core.Grant{}, wrong
+		}
+	case proof.Trial:
+		material := proof.Material(p.Method(), password)
+		if !p.Try(material) {
+			return core.Grant{}, wrong
+		}
+		if d, ok := p.(proof.Deriver); ok {
+			d.Derive(material)
+		}
+	default:
+		return core.Grant{}, wrong
+	}
+	return core.Grant{Account: a.Account}, nil
+}
+
+func (verifier) Ready(context.Context) error { return nil }
+func (verifier) Jitter(string) uint64        { return 0 }
+
+// serve serves RADIUS on loopback until the test ends.
+func serve(t testing.TB) string {
+	t.Helper()
+	c := bridge.Client{Name: "here", Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Secrets: [][]byte{[]byte(secret)},
+		Methods: proof.Methods(), AllowInsecureMSCHAP: true}
+	s, err := bridge.Listen(bridge.Config{Listen: []string{"127.0.0.1:0"}, Clients: []bridge.Client{c}, RejectDelay: 1}, verifier{}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(context.Background()) }()
+	t.Cleanup(func() { _, _ = s.Close(), <-done })
+	return s.Addrs()[0].String()
+}
+
+func ask(t testing.TB, server string, m proof.Method, change func(*probe.Request)) (probe.Answer, error) {
+	t.Helper()
+	r := probe.Request{Server: server, Secret: []byte(secret), Method: m, Account: account, Password: password, Timeout: 30 * time.Second}
+	if change != nil {
+		change(&r)
+	}
+	return probe.Ask(t.Context(), r)
+}
+
+// By every method, with what is right and wrong.
+func TestAsk(t *testing.T) {
+	server := serve(t)
+	for _, m := range proof.Methods() {
+		a, err := ask(t, server, m, nil)
+		if err != nil || !a.Accepted(m) || a.MessageAuthenticator != probe.Right || a.Sent < 1 || a.Took <= 0 {
+			t.Errorf("%s: %+v, %v", m, a, err)
+		}
+		if mutual := m == proof.MethodMSCHAPv2; (a.AuthenticatorResponse == probe.Right) != mutual || (a.Keys == probe.Right) != mutual {
+			t.Errorf("%s: %+v", m, a)
+		}
+		a, err = ask(t, server, m, func(r *probe.Request) { r.Password = "wrong" })
+		if err != nil || a.Accepted(m) || a.Code != radius.CodeAccessReject || a.MessageAuthenticator != probe.Right {
+			t.Errorf("%s, wrong: %+v, %v", m, a, err)
+		}
+		if _, err := ask(t, server, m, func(r *probe.Request) {
+			r.Secret, r.Timeout, r.Repeat = []byte("another secret"), 300*time.Millisecond, 100*time.Millisecond
+		}); !errors.Is(err, probe.ErrSilent) {
+			t.Errorf("%s, another secret: %v", m, err)
+		}
+	}
+	for _, r := range []func(*probe.Request){
+		func(r *probe.Request) { r.Secret = nil },
+		func(r *probe.Request) { r.Method = proof.MethodMSCHAPv1 },
+		func(r *probe.Request) { r.Method = "" },
+		func(r *probe.Request) { r.Server = "127.0.0.1" },
+		func(r *probe.Request) { r.Account = string(make([]byte, 254)) },
+	} {
+		if _, err := ask(t, server, proof.MethodCleartext, r); err == nil {
+			t.Error("a request that cannot be sent is no error")
+		}
+	}
+}
+
+// between is a middleman that changes what the server answers, until the test
+// ends.
+func between(t *testing.T, server string, change func(request, reply []byte) []byte) string {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, err := net.Dial("udp", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var request, reply [4096]byte
+		for {
+			n, from, err := conn.ReadFrom(request[:])
+			if err != nil {
+				return
+			}
+			_, _ = up.Write(request[:n])
+			m, err := up.Read(reply[:])
+			if err != nil {
+				return
+			}
+			_, _ = conn.WriteTo(change(request[:n], bytes.Clone(reply[:m])), from)
+		}
+	}()
+	t.Cleanup(func() { _, _ = conn.Close(), up.Close(); <-done })
+	return conn.LocalAddr().String()
+}
+
+// Nothing that was changed on the way is an answer, wherever it was.
+func TestForged(t *testing.T) {
+	server := serve(t)
+	flip := func(at int) func([]byte) []byte {
+		return func(reply []byte) []byte { reply[(at+len(reply))%len(reply)] ^= 1; return reply }
+	}
+	for name, change := range map[string]func([]byte) []byte{
+		"code": flip(0), "identifier": flip(1), "length": flip(3), "authenticator": flip(4), "Message-Authenticator": flip(22), "last octet": flip(-1),
+		"cut":     func(reply []byte) []byte { return reply[:len(reply)-1] },
+		"nothing": func([]byte) []byte { return nil },
+		"header":  func(reply []byte) []byte { return reply[:20] },
+	} {
+		address := between(t, server, func(_, reply []byte) []byte { return change(reply) })
+		_, err := ask(t, address, proof.MethodMSCHAPv2, func(r *probe.Request) { r.Timeout = 500 * time.Millisecond })
+		if !errors.Is(err, probe.ErrForged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// sign is the Response Authenticator of somebody who knows the shared secret,
+// and the Message-Authenticator where it stands first.
+func sign(request, reply []byte) []byte {
+	binary.BigEndian.PutUint16(reply[2:], uint16(len(reply)))
+	copy(reply[4:20], request[4:20])
+	if reply[20] == 80 {
+		clear(reply[22:38])
+		mac := hmac.New(md5.New, []byte(secret))
+		mac.Write(reply)
+		copy(reply[22:38], mac.Sum(nil))
+	}
+	sum := md5.Sum(append(bytes.Clone(reply), secret...))
+	copy(reply[4:20], sum[:])
+	return reply
+}
+
+// A server that knows the shared secret and not the password: its yes is none.
+func TestServerWithoutPassword(t *testing.T) {
+	server := serve(t)
+	after := func(find string) func([]byte) []byte {
+		return func(reply []byte) []byte {
+			reply[bytes.Index(reply, []byte(find))+len(find)+2] ^= 1
+			return reply
+		}
+	}
+	for name, tt := range map[string]struct {
+		change           func([]byte) []byte
+		mutual, keys, ma probe.Check
+		accepted         bool
+	}{
+		"nothing changed":          {func(reply []byte) []byte { return reply }, probe.Right, probe.Right, probe.Right, true},
+		"authenticator response":   {after("S="), probe.Wrong, probe.Right, probe.Right, false},
+		"identifier of it":         {after("\x00\x00\x01\x37"), probe.Wrong, probe.Right, probe.Right, false},
+		"send key":                 {after("\x00\x00\x01\x37\x10\x24"), probe.Right, probe.Wrong, probe.Right, false},
+		"receive key":              {after("\x00\x00\x01\x37\x11\x24"), probe.Right, probe.Wrong, probe.Right, false},
+		"an Accept and no more":    {func(reply []byte) []byte { return reply[:38] }, probe.Absent, probe.Absent, probe.Right, false},
+		"no Message-Authenticator": {func(reply []byte) []byte { return append(reply[:20], reply[38:]...) }, probe.Right, probe.Right, probe.Absent, true},
+	} {
+		address := between(t, server, func(request, reply []byte) []byte { return sign(request, tt.change(reply)) })
+		a, err := ask(t, address, proof.MethodMSCHAPv2, nil)
+		if err != nil || a.AuthenticatorResponse != tt.mutual || a.Keys != tt.keys || a.MessageAuthenticator != tt.ma || a.Accepted(proof.MethodMSCHAPv2) != tt.accepted {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
+}
+
+// A lost datagram is sent again, the same to the octet; and the end of the
+// caller's context ends it.
+func TestRepeats(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var seen [][]byte
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var buf [4096]byte
+		for range 3 {
+			n, _, err := conn.ReadFrom(buf[:])
+			if err != nil {
+				return
+			}
+			seen = append(seen, bytes.Clone(buf[:n]))
+		}
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-done; cancel() }()
+	a, err := probe.Ask(ctx, probe.Request{Server: conn.LocalAddr().String(), Secret: []byte(secret), Method: proof.MethodCHAP,
+		Account: account, Password: password, Device: "device", Repeat: 20 * time.Millisecond, Timeout: time.Minute})
+	if !errors.Is(err, probe.ErrSilent) || a.Sent < 3 || a.Took > 30*time.Second {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if len(seen) != 3 || !bytes.Equal(seen[0], seen[1]) || !bytes.Equal(seen[0], seen[2]) || !bytes.Contains(seen[0], []byte("\x1f\x08device")) {
+		t.Errorf("%x", seen)
+	}
+}

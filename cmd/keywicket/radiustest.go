@@ -1,0 +1,233 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	layeh "layeh.com/radius"
+
+	"github.com/keywicket/keywicket/bridges/radius"
+	"github.com/keywicket/keywicket/bridges/radius/probe"
+	"github.com/keywicket/keywicket/core/config"
+	"github.com/keywicket/keywicket/core/proof"
+)
+
+func (a *app) radiusCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "radius", Short: "Ask a RADIUS server, as a device does"}
+	cmd.AddCommand(a.radiusTest())
+	return cmd
+}
+
+// A radiusTry is what the flags of "radius test" say.
+type radiusTry struct {
+	server, secretFile, client string
+	method, device             string
+	timeout                    time.Duration
+	asJSON                     bool
+}
+
+// methodWords are what administrators call the methods.
+func methodWords() map[string]proof.Method {
+	return map[string]proof.Method{"pap": proof.MethodCleartext, "chap": proof.MethodCHAP, "mschapv2": proof.MethodMSCHAPv2}
+}
+
+func (a *app) radiusTest() *cobra.Command {
+	var try radiusTry
+	cmd := &cobra.Command{
+		Use:   "test USER",
+		Short: "Try to sign in over RADIUS, with the password on standard input",
+		Long: `Try to sign in at a RADIUS server, this one or any other, with the password on
+standard input, and check all that is signed in the answer. It is a real attempt.
+With --client, address and shared secret are those of the configuration; the
+server then only knows this host if it has one of the client's addresses.
+
+Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
+		Args: exactArgs("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r := probe.Request{Account: args[0], Method: methodWords()[try.method], Device: try.device, Timeout: try.timeout}
+			if r.Method == "" {
+				return usage(cmd, fmt.Errorf("%q is no method; take pap, chap or mschapv2", try.method))
+			}
+			if (try.client == "") == (try.secretFile == "") || try.client == "" && try.server == "" {
+				return usage(cmd, errors.New("give --client, or --server and --secret-file"))
+			}
+			client, err := a.target(&r, try)
+			if err != nil {
+				return err
+			}
+			defer clear(r.Secret)
+			if r.Password, err = a.readSecret("Password", false); err != nil {
+				return err
+			}
+			answer, err := probe.Ask(cmd.Context(), r)
+			return a.showAnswer(r, answer, err, client, try.asJSON)
+		},
+	}
+	cmd.Flags().StringVar(&try.server, "server", "", "the server's `address`, with a port unless it is 1812")
+	cmd.Flags().StringVar(&try.secretFile, "secret-file", "", "the `file` with the shared secret")
+	cmd.Flags().StringVar(&try.client, "client", "", "a client of the configuration to ask as, by its `name`")
+	cmd.Flags().StringVar(&try.method, "method", "pap", "the `method` to present the password by: pap, chap or mschapv2")
+	cmd.Flags().StringVar(&try.device, "device", "", "the Calling-Station-Id to send, where the app password is pinned")
+	cmd.Flags().DurationVar(&try.timeout, "timeout", 10*time.Second, "how long to wait for an answer")
+	jsonFlag(cmd, &try.asJSON)
+	return cmd
+}
+
+// target fills in whom to ask, and returns the client of the configuration, if
+// one was named.
+func (a *app) target(r *probe.Request, try radiusTry) (client *config.Client, err error) {
+	r.Server = try.server
+	if try.client == "" {
+		r.Secret, err = config.ReadSecret(try.secretFile)
+		if err != nil {
+			return nil, usageError{err}
+		}
+	} else {
+		path := a.configPath
+		if path == "" {
+			path = defaultConfig
+		}
+		f, err := loadConfig(path)
+		if err != nil {
+			return nil, err
+		}
+		if client, err = namedClient(f, try.client); err != nil {
+			return nil, usageError{err}
+		}
+		if r.Secret, err = f.ClientSecret(*client); err != nil {
+			return nil, err
+		}
+		if r.Server == "" {
+			r.Server = localServer(f.Radius.Listen[0]).String()
+		}
+	}
+	if _, _, err := net.SplitHostPort(r.Server); err != nil {
+		r.Server = net.JoinHostPort(strings.Trim(r.Server, "[]"), "1812")
+	}
+	return client, nil
+}
+
+func namedClient(f *config.File, name string) (*config.Client, error) {
+	if f.Radius == nil {
+		return nil, errors.New("the configuration has no [radius] section")
+	}
+	var names []string
+	for i := range f.Radius.Clients {
+		if c := &f.Radius.Clients[i]; c.Name == name {
+			return c, nil
+		}
+		names = append(names, f.Radius.Clients[i].Name)
+	}
+	return nil, fmt.Errorf("the configuration has no client %q; there are: %s", name, strings.Join(names, ", "))
+}
+
+// localServer returns where this host reaches what listens on all addresses.
+func localServer(listen netip.AddrPort) netip.AddrPort {
+	switch {
+	case !listen.Addr().IsUnspecified():
+		return listen
+	case listen.Addr().Is4():
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), listen.Port())
+	}
+	return netip.AddrPortFrom(netip.IPv6Loopback(), listen.Port())
+}
+
+// An answerJSON is what "radius test --json" prints.
+type answerJSON struct {
+	Result                string              `json:"result"` // accept, reject, challenge or none
+	Trusted               bool                `json:"trusted"`
+	Milliseconds          float64             `json:"milliseconds"`
+	Packets               int                 `json:"packets"`
+	MessageAuthenticator  string              `json:"message_authenticator,omitempty"`
+	AuthenticatorResponse string              `json:"authenticator_response,omitempty"`
+	Keys                  string              `json:"mppe_keys,omitempty"`
+	Attributes            []map[string]string `json:"attributes"`
+}
+
+// showAnswer prints what came back. Anything but a yes that can be trusted is
+// an error.
+func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, client *config.Client, asJSON bool) error {
+	silent := errors.Is(asked, probe.ErrSilent) || errors.Is(asked, probe.ErrForged) || errors.Is(asked, probe.ErrRefused)
+	if asked != nil && !silent {
+		return asked
+	}
+	out := answerJSON{
+		Result: resultWord(got.Code), Trusted: got.Accepted(r.Method), Milliseconds: float64(got.Took.Microseconds()) / 1000, Packets: got.Sent,
+		MessageAuthenticator: string(got.MessageAuthenticator), AuthenticatorResponse: string(got.AuthenticatorResponse), Keys: string(got.Keys),
+		Attributes: []map[string]string{},
+	}
+	for _, attribute := range got.Attributes {
+		for _, told := range radius.Describe(attribute) {
+			out.Attributes = append(out.Attributes, map[string]string{"name": told[0], "value": told[1]})
+		}
+	}
+	if asJSON {
+		if err := a.printJSON(out); err != nil {
+			return err
+		}
+	} else if !silent {
+		a.printAnswer(r, got, out)
+	}
+	switch {
+	case silent:
+		return unavailableError{fmt.Errorf("%s: %w, after %d packets and %s. %s", r.Server, asked, got.Sent, got.Took.Round(time.Millisecond), hint(asked, got.From, client))}
+	case !out.Trusted:
+		return &refusal{reason: out.Result}
+	}
+	return nil
+}
+
+func resultWord(code layeh.Code) string {
+	switch code {
+	case 0:
+		return "none"
+	case layeh.CodeAccessAccept:
+		return "accept"
+	case layeh.CodeAccessReject:
+		return "reject"
+	case layeh.CodeAccessChallenge:
+		return "challenge"
+	}
+	return code.String()
+}
+
+func (a *app) printAnswer(r probe.Request, got probe.Answer, out answerJSON) {
+	a.printf("%s from %s in %.1f ms (packets sent: %d)\n", got.Code, line(r.Server), out.Milliseconds, got.Sent)
+	if got.MessageAuthenticator == probe.Absent {
+		a.printf("  It has no Message-Authenticator: it could be forged (CVE-2024-3596).\n")
+	}
+	if got.Code == layeh.CodeAccessAccept && r.Method == proof.MethodMSCHAPv2 {
+		if got.AuthenticatorResponse != probe.Right {
+			a.printf("  The server did NOT show that it knows the password: a device refuses this.\n")
+		}
+		if got.Keys == probe.Wrong {
+			a.printf("  The MPPE keys are wrong: the tunnel would carry nothing.\n")
+		}
+	}
+	for _, attribute := range out.Attributes {
+		a.printf("  %s = %s\n", line(attribute["name"]), line(attribute["value"]))
+	}
+}
+
+// hint says why nothing genuine may have come, and what to look at.
+func hint(err error, from string, client *config.Client) string {
+	switch {
+	case errors.Is(err, probe.ErrForged):
+		return "What came is not signed with this secret: compare the shared secrets"
+	case errors.Is(err, probe.ErrRefused):
+		return "Is the server running, and is this its address and port?"
+	}
+	if address, err := netip.ParseAddrPort(from); err == nil && client != nil {
+		in := func(p netip.Prefix) bool { return p.Contains(address.Addr().Unmap()) }
+		if !slices.ContainsFunc(client.Address, in) {
+			return fmt.Sprintf("It was asked from %s, which is no address of the client %s, so that silence is what to expect", address.Addr(), client.Name)
+		}
+	}
+	return "A server is silent to addresses that it does not know, to a wrong secret, and while it can't decide; its log and \"keywicket status\" say which"
+}
