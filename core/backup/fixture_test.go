@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,7 +28,8 @@ type site struct {
 	t    testing.TB
 	dir  string
 	keys *keyring.Keyring
-	now  time.Time
+	mu   sync.Mutex
+	now  time.Time // guarded by mu; read without it by who changes it
 
 	store  *badgerstore.Store
 	events *audit.Log
@@ -67,14 +69,14 @@ func (s *site) start() {
 	policy.Profiles["pinned"] = pinned
 	s.engine, err = core.Open(s.t.Context(), core.Options{
 		Store: s.store, Directory: local.New(s.store, s.keys, local.Options{Cost: local.Cost{MemoryKiB: 64, Time: 1, Threads: 1}}),
-		Keyring: s.keys, Policy: &policy, Recorder: s.events, Now: func() time.Time { return s.now },
+		Keyring: s.keys, Policy: &policy, Recorder: s.events, Now: s.clock,
 	})
 	must(s.t, err)
 }
 
 func (s *site) openAudit() {
 	var err error
-	s.events, err = audit.Open(audit.Options{Dir: s.auditDir(), Key: s.keys.AuditKey(), OldKeys: s.keys.OldAuditKeys(), Now: func() time.Time { return s.now }})
+	s.events, err = audit.Open(audit.Options{Dir: s.auditDir(), Key: s.keys.AuditKey(), OldKeys: s.keys.OldAuditKeys(), Now: s.clock})
 	must(s.t, err)
 }
 
@@ -98,7 +100,20 @@ type owner struct {
 
 type password struct{ id, text string }
 
-func (s *site) tick() { s.now = s.now.Add(time.Minute) }
+func (s *site) tick() { s.pass(time.Minute) }
+
+// clock and pass are the time of the site, which its goroutines look at.
+func (s *site) clock() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+func (s *site) pass(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
 
 // enroll makes an account with app passwords of these names.
 func (s *site) enroll(name string, names ...string) *owner {
@@ -161,7 +176,7 @@ func (s *site) backup(name, since string) string {
 		mark, err = backup.Ends(f)
 		must(s.t, errors.Join(err, f.Close()))
 	}
-	_, err := backup.Write(s.t.Context(), &b, backup.Source{Store: s.store, Keys: s.keys, Now: func() time.Time { return s.now }}, mark)
+	_, err := backup.Write(s.t.Context(), &b, backup.Source{Store: s.store, Keys: s.keys, Now: s.clock}, mark)
 	must(s.t, err)
 	must(s.t, os.WriteFile(path, b.Bytes(), 0o600))
 	return path
@@ -169,7 +184,7 @@ func (s *site) backup(name, since string) string {
 
 func (s *site) options(paths ...string) backup.Options {
 	return backup.Options{
-		Paths: paths, DataDir: s.dir, AuditDir: s.auditDir(), Keys: s.keys, Now: func() time.Time { return s.now }, Spare: 320 << 20,
+		Paths: paths, DataDir: s.dir, AuditDir: s.auditDir(), Keys: s.keys, Now: s.clock, Spare: 320 << 20,
 		Open: func(dir string) (backup.Store, error) {
 			b, err := badgerstore.Open(dir, badgerstore.Options{})
 			if err != nil {

@@ -82,7 +82,7 @@ func (h *halfway) isWhole(when string) (isNew bool) {
 // again demands that the next restore succeeds and leaves nothing behind.
 func (h *halfway) again(when string) {
 	h.t.Helper()
-	h.now = h.now.Add(time.Second)
+	h.pass(time.Second)
 	if _, err := runRestore(context.Background(), h.options(h.path), false); err != nil {
 		h.t.Fatalf("%s: the next restore: %v", when, err)
 	}

@@ -53,7 +53,7 @@ func nothing() error { return nil }
 
 func checkSnapshotAll(ctx context.Context, s store.Store, sn store.Snapshotter) error {
 	if _, all, err := snapshot(ctx, sn, nothing); err != nil || len(all) != 0 {
-		return fmt.Errorf("Snapshot of an empty store: %d entries, error %w", len(all), err)
+		return fmt.Errorf("snapshot of an empty store: %d entries, error %w", len(all), err)
 	}
 	const total = 600
 	want := make(map[string]store.Revision)
@@ -73,17 +73,17 @@ func checkSnapshotAll(ctx context.Context, s store.Store, sn store.Snapshotter) 
 	delete(want, "k001")
 	at, all, err := snapshot(ctx, sn, nothing)
 	if err != nil || at != last {
-		return fmt.Errorf("Snapshot at revision %d, want %d; error %w", at, last, err)
+		return fmt.Errorf("snapshot at revision %d, want %d; error %w", at, last, err)
 	}
 	before := ""
 	for _, e := range all {
 		if r, ok := want[e.Key]; !ok || r != e.Revision || len(e.Value) != 3000 || e.Key <= before {
-			return fmt.Errorf("Snapshot: %q at %d with %d octets after %q, want revision %d", e.Key, e.Revision, len(e.Value), before, r)
+			return fmt.Errorf("snapshot: %q at %d with %d octets after %q, want revision %d", e.Key, e.Revision, len(e.Value), before, r)
 		}
 		before = e.Key
 	}
 	if len(all) != len(want) {
-		return fmt.Errorf("Snapshot has %d of %d entries", len(all), len(want))
+		return fmt.Errorf("snapshot has %d of %d entries", len(all), len(want))
 	}
 	return nil
 }
@@ -111,11 +111,11 @@ func checkSnapshotMoment(ctx context.Context, s store.Store, sn store.Snapshotte
 		return err
 	})
 	if err != nil || at != first || len(all) != 40 {
-		return fmt.Errorf("Snapshot while others write: %d of 40 entries at revision %d, want %d; error %w", len(all), at, first, err)
+		return fmt.Errorf("snapshot while others write: %d of 40 entries at revision %d, want %d; error %w", len(all), at, first, err)
 	}
 	for i, e := range all {
 		if key := fmt.Sprintf("k%02d", i); e.Key != key || string(e.Value) != key || e.Revision > first {
-			return fmt.Errorf("Snapshot at revision %d shows %q = %q of revision %d", at, e.Key, e.Value, e.Revision)
+			return fmt.Errorf("snapshot at revision %d shows %q = %q of revision %d", at, e.Key, e.Value, e.Revision)
 		}
 	}
 	return nil
@@ -150,7 +150,7 @@ func checkSnapshotBatches(ctx context.Context, s store.Store, sn store.Snapshott
 		case err != nil:
 			torn = err
 		case len(all) != 2 || string(all[0].Value) != string(all[1].Value) || all[0].Revision != all[1].Revision || all[0].Revision > at:
-			torn = fmt.Errorf("Snapshot at %d saw half a batch: %v", at, all)
+			torn = fmt.Errorf("snapshot at %d saw half a batch: %v", at, all)
 		}
 	}
 	close(stop)
@@ -182,7 +182,7 @@ func checkSnapshotContext(ctx context.Context, s store.Store, sn store.Snapshott
 	defer cancel()
 	_, all, err := snapshot(ended, sn, func() error { cancel(); return nil })
 	if len(all) > 1 {
-		return fmt.Errorf("Snapshot whose context ended: %d entries", len(all))
+		return fmt.Errorf("snapshot whose context ended: %d entries", len(all))
 	}
 	if err := wantErr("Snapshot whose context ended", err, store.ErrUnavailable); err != nil {
 		return err
