@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +134,28 @@ func TestTrialRules(t *testing.T) {
 		try("deleted", pinnedText, "radius/vpn1", "a", core.ReasonWrong)
 		must(t, f.SetEnabled(f.ctx, alain, false))
 		try("disabled", text, "radius/vpn1", "a", core.ReasonAccountDisabled)
+	}
+}
+
+// TestNarrowedProfile: a method that the profile loses works no more, and one
+// that it gains does not for those that are out.
+func TestNarrowedProfile(t *testing.T) {
+	f := withMethods(t)
+	_, text := f.create("laptop", "all")
+	_, chap := f.create("switch", "chap")
+	narrow := f.policy
+	narrow.Profiles = maps.Clone(f.policy.Profiles)
+	for name, methods := range map[string][]proof.Method{"all": {proof.MethodCHAP}, "chap": {proof.MethodCHAP, proof.MethodMSCHAPv2}} {
+		p := narrow.Profiles[name]
+		p.Methods = methods
+		narrow.Profiles[name] = p
+	}
+	must(t, f.SetPolicy(narrow))
+	must(t, second(f.answer(responseOf(proof.MethodCHAP, text), "radius/vpn1")))
+	must(t, second(f.answer(responseOf(proof.MethodCHAP, chap), "radius/vpn1")))
+	for _, text := range []string{text, chap} {
+		_, err := f.answer(responseOf(proof.MethodMSCHAPv2, text), "radius/vpn1")
+		wantReason(t, "MS-CHAPv2", err, core.ReasonMethodNotEnabled)
 	}
 }
 

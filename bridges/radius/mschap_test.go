@@ -414,6 +414,36 @@ func TestR27MSCHAPv2IsWiped(t *testing.T) {
 	})
 }
 
+// What a reply to MS-CHAPv2 is made of is not left for the next request, which
+// has the same memory: a PAP one is answered as it always is.
+func TestNothingIsLeftForTheNext(t *testing.T) {
+	inBubble(t, testConfig(everyMethod()), trialEngine(testPassword), func(h *harness) {
+		grant := h.engine.verify
+		h.engine.verify = func(ctx context.Context, a core.Attempt) (core.Grant, error) {
+			if text, ok := a.Proof.(proof.Cleartext); ok && string(text) == testPassword {
+				return core.Grant{Account: a.Account}, nil
+			}
+			return grant(ctx, a)
+		}
+		for n := 0; n < 100; n += 3 {
+			request := mschap2Request(t, n, testName, testName, testPassword)
+			h.ask(request)
+			h.reply(request, codeAccessAccept)
+			request = papRequest(n+1, testName, testPassword)
+			h.ask(request)
+			if got := attributesOf(h.reply(request, codeAccessAccept)); len(got) != 1 {
+				t.Fatalf("Accept of PAP: %q", got)
+			}
+			request = papRequest(n+2, testName, "wrong")
+			h.ask(request)
+			h.later(rejectTime)
+			if got := attributesOf(h.reply(request, codeAccessReject)); len(got) != 1 {
+				t.Fatalf("Reject of PAP: %q", got)
+			}
+		}
+	})
+}
+
 // FuzzMethods: no attributes make a decoder panic, what is granted was tried,
 // and no two proofs are one.
 func FuzzMethods(f *testing.F) {

@@ -212,6 +212,30 @@ func TestServerWithoutPassword(t *testing.T) {
 	}
 }
 
+// RFC 3579, section 3.2: a Message-Authenticator that is wrong is no answer, also
+// where the Response Authenticator is right, as with CVE-2024-3596; nor are two.
+func TestWrongMessageAuthenticator(t *testing.T) {
+	server := serve(t)
+	response := func(request, reply []byte) []byte {
+		binary.BigEndian.PutUint16(reply[2:], uint16(len(reply)))
+		copy(reply[4:20], request[4:20])
+		sum := md5.Sum(append(bytes.Clone(reply), secret...))
+		copy(reply[4:20], sum[:])
+		return reply
+	}
+	for name, change := range map[string]func([]byte) []byte{
+		"wrong":     func(reply []byte) []byte { reply[22] ^= 1; return reply },
+		"two":       func(reply []byte) []byte { return append(reply, reply[20:38]...) },
+		"16 octets": func(reply []byte) []byte { return append(append(reply[:20], 80, 17), reply[23:38]...) },
+	} {
+		address := between(t, server, func(request, reply []byte) []byte { return response(request, change(reply)) })
+		_, err := ask(t, address, proof.MethodCleartext, func(r *probe.Request) { r.Timeout = 500 * time.Millisecond })
+		if !errors.Is(err, probe.ErrForged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A lost datagram is sent again, the same to the octet; and the end of the
 // caller's context ends it.
 func TestRepeats(t *testing.T) {
