@@ -70,6 +70,9 @@ func (e entry) describe(value []byte) [2]string {
 // text is what ParseReply would read, as far as the type has such a form.
 func (e entry) text(value []byte) string {
 	switch {
+	case e.vendor == vendorMicrosoft && (e.kind == msCHAPError || e.kind == msCHAP2Success) && len(value) > 0:
+		// An identifier stands before the text (RFC 2548, sections 2.1.5 and 2.3.3).
+		return fmt.Sprintf(`0x%02x "%s"`, value[0], printable(string(value[1:])))
 	case e.Type == dictionary.AttributeString && utf8.Valid(value):
 		return `"` + printable(string(value)) + `"`
 	case e.Type == dictionary.AttributeInteger && len(value) == 4:

@@ -30,6 +30,8 @@ func TestDescribe(t *testing.T) {
 		`[["Attribute 1 of vendor 99999" "0x78"]]`:                  vsa(99999, 1, "x"),
 		`[["MS-MPPE-Send-Key" "(encrypted)"]]`:                      vsa(311, 16, "key"),
 		`[["MS-CHAP-Challenge" "0x61"] ["MS-CHAP2-Response" "0x"]]`: vsaOf(311, append(attr(11, "a"), attr(25, "")...)),
+		`[["MS-CHAP-Error" "0xff \"E=691 R=0\""]]`:                  vsa(311, 2, "\xffE=691 R=0"),
+		`[["MS-CHAP2-Success" "0x"]]`:                               vsa(311, 26, ""),
 		`[["Filter-Id" "0xff"]]`:                                    attr(11, "\xff"),
 		`[["Filter-Id" "\"\\x1b[31m\\u202e\""]]`:                    attr(11, "\x1b[31m\u202e"),
 		`[["Session-Timeout" "0x01"]]`:                              attr(27, "\x01"),

@@ -148,6 +148,9 @@ func TestRadiusTest(t *testing.T) {
 		if r := s.probe(alain, vpn.Password, method); r.code != 0 || !strings.Contains(r.out, "Access-Accept from "+s.radius) || !strings.Contains(r.out, `Filter-Id = "staff"`) {
 			t.Errorf("%s: %s", method, r)
 		}
+		if r := s.probe(alain, vpn.Password, method); strings.Contains(r.out, "authenticator response right, MPPE keys right") != (method == "mschapv2") {
+			t.Errorf("%s: %s", method, r)
+		}
 		if r := s.probe(alain, "wrong", method); r.code != 1 || !strings.Contains(r.out, "Access-Reject") || r.err != "" {
 			t.Errorf("%s, wrong: %s", method, r)
 		}

@@ -199,6 +199,18 @@ func resultWord(code layeh.Code) string {
 
 func (a *app) printAnswer(r probe.Request, got probe.Answer, out answerJSON) {
 	a.printf("%s from %s in %.1f ms (packets sent: %d)\n", got.Code, line(r.Server), out.Milliseconds, got.Sent)
+	checked := []string{"Response Authenticator right"}
+	for _, c := range []struct {
+		what string
+		came probe.Check
+	}{
+		{"Message-Authenticator", got.MessageAuthenticator}, {"authenticator response", got.AuthenticatorResponse}, {"MPPE keys", got.Keys},
+	} {
+		if c.came != probe.Absent {
+			checked = append(checked, c.what+" "+string(c.came))
+		}
+	}
+	a.printf("  Checked: %s\n", strings.Join(checked, ", "))
 	if got.MessageAuthenticator == probe.Absent {
 		a.printf("  It has no Message-Authenticator: it could be forged (CVE-2024-3596).\n")
 	}
