@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -89,6 +90,9 @@ func (e *Engine) AddAccount(ctx context.Context, account string, groups []string
 	}
 	dir, err := d.Add(ctx, name, groups, mainPassword)
 	e.cache.drop(name)
+	if errors.Is(err, directory.ErrConflict) {
+		return Account{}, &Error{Op: "add account", Kind: KindConflict, Err: fmt.Errorf("there is an account %q already", name)}
+	}
 	if err != nil {
 		return Account{}, directoryError("add account", err)
 	}

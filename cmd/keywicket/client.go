@@ -64,10 +64,13 @@ func (a *app) socketPath() (string, error) {
 func loadConfig(path string) (*config.File, error) {
 	f, err := config.Load(path)
 	var faults config.Faults
-	if err != nil && !errors.As(err, &faults) {
-		return nil, usageError{err}
+	switch {
+	case err == nil:
+		return f, nil
+	case errors.As(err, &faults):
+		return nil, err
 	}
-	return f, err
+	return nil, usageError{err}
 }
 
 // ask runs fn with a client of the daemon.

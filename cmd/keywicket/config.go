@@ -11,11 +11,8 @@ func (a *app) configCommand() *cobra.Command {
 		Short: "Say everything that is wrong with a configuration, each with file and line",
 		Args:  exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := loadConfig(args[0])
+			f, err := loadWhole(args[0])
 			if err != nil {
-				return err
-			}
-			if err := checkParts(f); err != nil {
 				return err
 			}
 			for _, w := range f.Warnings() {

@@ -230,11 +230,8 @@ func freeOctets(dir string) uint64 {
 func (d *daemon) Reload(context.Context) (warnings []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f, err := config.Load(d.file.Path)
+	f, err := loadWhole(d.file.Path)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkParts(f); err != nil {
 		return nil, err
 	}
 	if err := fixed(d.file, f); err != nil {

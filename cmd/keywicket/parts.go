@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/keywicket/keywicket/bridges/radius"
 	"github.com/keywicket/keywicket/core"
@@ -91,8 +93,31 @@ func policyOf(f *config.File) core.Policy {
 	return p
 }
 
+// loadWhole is loadConfig that also tells the faults which only the parts find,
+// all in one. A line that has a fault already is not looked at once more: what
+// follows from one fault is no other.
+func loadWhole(path string) (*config.File, error) {
+	f, err := config.Load(path)
+	var faults config.Faults
+	if err != nil && !errors.As(err, &faults) {
+		return nil, usageError{err}
+	}
+	if f == nil { // not even TOML
+		return nil, err
+	}
+	for _, found := range checkParts(f) {
+		if !slices.ContainsFunc(faults, func(known config.Fault) bool { return known.Line == found.Line }) {
+			faults = append(faults, found)
+		}
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
 // checkParts returns the faults that only the parts can find.
-func checkParts(f *config.File) error {
+func checkParts(f *config.File) config.Faults {
 	var faults config.Faults
 	if f.PAM != nil {
 		faults = append(faults, f.Fault("this version has no PAM bridge yet; take the section out", "pam"))
@@ -104,7 +129,7 @@ func checkParts(f *config.File) error {
 		_, found := radiusConfig(f)
 		faults = append(faults, found...)
 	}
-	return faults.Err()
+	return faults
 }
 
 // radiusConfig turns the configuration into what the RADIUS bridge is told.

@@ -27,11 +27,8 @@ func (a *app) serveCommand() *cobra.Command {
 			if a.socket != "" {
 				return usage(cmd, fmt.Errorf("--socket is for those who ask the daemon; its own is in the configuration"))
 			}
-			f, err := a.loadFile()
+			f, err := loadWhole(a.configFile())
 			if err != nil {
-				return err
-			}
-			if err := checkParts(f); err != nil {
 				return err
 			}
 			log := newLog(a.err, f.Log)
@@ -55,13 +52,16 @@ func (a *app) serveCommand() *cobra.Command {
 	}
 }
 
-// loadFile loads the configuration that --config names, or the usual one.
-func (a *app) loadFile() (*config.File, error) {
+// configFile returns the configuration that --config names, or the usual one.
+func (a *app) configFile() string {
 	if a.configPath != "" {
-		return loadConfig(a.configPath)
+		return a.configPath
 	}
-	return loadConfig(defaultConfig)
+	return defaultConfig
 }
+
+// loadFile loads it for a verb that asks no part of it.
+func (a *app) loadFile() (*config.File, error) { return loadConfig(a.configFile()) }
 
 // announce says that the daemon is ready, and lets HUP read the configuration
 // again until ctx ends.

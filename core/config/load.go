@@ -16,7 +16,9 @@ import (
 const fileMax = 16 << 20
 
 // Load reads the configuration file at path. The error is Faults, except where
-// the file can't be read at all.
+// the file can't be read at all. With Faults comes what could be read, so that
+// the caller can find those that only it finds, and tell all at once; it is nil
+// where the file is not TOML.
 func Load(path string) (*File, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -43,7 +45,7 @@ func Load(path string) (*File, error) {
 }
 
 // Parse reads a configuration from text. Faults give name as the file, and
-// relative paths start from its folder. The error is Faults.
+// relative paths start from its folder. The error is Faults, as of Load.
 func Parse(name string, text []byte) (*File, error) {
 	return parse(name, filepath.Dir(name), text, 0)
 }
@@ -58,10 +60,7 @@ func parse(name, dir string, text []byte, mode fs.FileMode) (*File, error) {
 	f := r.read(values)
 	f.Path, f.positions = name, r.positions
 	r.checkMode(f, mode)
-	if err := r.faults.Err(); err != nil {
-		return nil, err
-	}
-	return f, nil
+	return f, r.faults.Err()
 }
 
 // syntaxFault tells what go-toml said. Of its texts only Error is used, and no

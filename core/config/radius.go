@@ -8,7 +8,7 @@ import (
 )
 
 // rejectDelayMax keeps the answer within the time that devices wait for one.
-const rejectDelayMax = 10 * time.Second
+const rejectDelayMax = 5 * time.Second
 
 // mappedBits is the length of ::ffff:0:0/96, in front of every IPv4 address
 // that is written as an IPv6 one (RFC 4291, section 2.5.5.2).
