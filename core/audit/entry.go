@@ -56,8 +56,15 @@ func parseLine(line []byte) (Entry, error) {
 	if err := json.Unmarshal(line, &e); err != nil {
 		return Entry{}, fmt.Errorf("a line of the audit log: %w", err)
 	}
+	if e.Seq == 0 || e.Seq > maxSeq {
+		return Entry{}, fmt.Errorf("a line of the audit log has seq %d", e.Seq)
+	}
 	return e, nil
 }
+
+// maxSeq is far beyond what is ever written. A line that somebody made up must
+// not bring the numbers of those after it round to 0.
+const maxSeq = 1 << 62
 
 // splitLine parts a line from its mac.
 func splitLine(line []byte) (body []byte, given mac, ok bool) {
