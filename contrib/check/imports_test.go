@@ -75,7 +75,7 @@ func importRules() []importRule {
 			append(notForBridges, grpc, "plugins", "bridges/pam", "bridges/control", "bridges/web")},
 		{"bridges/pam", append([]string{"golang.org/x/sys"}, words...),
 			append(notForBridges, grpc, "plugins", "bridges/radius", "bridges/control", "bridges/web")},
-		{"bridges/control", append([]string{"plugins/proto", grpc, protobuf, "golang.org/x/net/netutil", "golang.org/x/sys"}, words...),
+		{"bridges/control", append([]string{"plugins/proto", grpc, protobuf, "golang.org/x/sys"}, words...),
 			append(notForBridges, "plugins/sdk", "bridges/radius", "bridges/pam", "bridges/web")},
 		{"bridges/web", append([]string{"golang.org/x/crypto"}, words...),
 			append(notForBridges, grpc, "plugins", "bridges/radius", "bridges/pam", "bridges/control")},
