@@ -99,17 +99,23 @@ func (d *Directory) List(ctx context.Context, after string, limit int) ([]direct
 	if limit < 1 {
 		return nil, fmt.Errorf("%w: a list of %d accounts", directory.ErrInvalid, limit)
 	}
+	return page(ctx, d, "list local accounts", after, limit, account)
+}
+
+// page makes something of each of up to limit accounts with names greater than
+// after. One that cannot be read makes it an error that names the account.
+func page[T any](ctx context.Context, d *Directory, doing, after string, limit int, of func(name string, rec *record.Local) T) ([]T, error) {
 	entries, err := d.store.Scan(ctx, record.PrefixLocal, record.PrefixLocal+after, limit)
 	if err != nil {
-		return nil, storeError("list local accounts", err)
+		return nil, storeError(doing, err)
 	}
-	all := make([]directory.Account, 0, len(entries))
+	all := make([]T, 0, len(entries))
 	for _, e := range entries {
 		rec, err := d.open(e)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, account(strings.TrimPrefix(e.Key, record.PrefixLocal), rec))
+		all = append(all, of(strings.TrimPrefix(e.Key, record.PrefixLocal), rec))
 	}
 	return all, nil
 }

@@ -128,19 +128,7 @@ func (d *Directory) Export(ctx context.Context, after string, limit int) ([]dire
 	if limit < 1 {
 		return nil, fmt.Errorf("%w: an export of %d accounts", directory.ErrInvalid, limit)
 	}
-	entries, err := d.store.Scan(ctx, record.PrefixLocal, record.PrefixLocal+after, limit)
-	if err != nil {
-		return nil, storeError("export local accounts", err)
-	}
-	all := make([]directory.Import, 0, len(entries))
-	for _, e := range entries {
-		rec, err := d.open(e)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, exported(strings.TrimPrefix(e.Key, record.PrefixLocal), rec))
-	}
-	return all, nil
+	return page(ctx, d, "export local accounts", after, limit, exported)
 }
 
 func exported(name string, rec *record.Local) directory.Import {
