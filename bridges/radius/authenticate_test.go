@@ -316,8 +316,8 @@ func TestR12NoAllocationBeforeAuthenticity(t *testing.T) {
 		"unsigned":   {unsignedRequest(1, testName, testPassword), &h.path},
 		"wrong":      {flipMA(papRequest(1, testName, testPassword)), &h.path},
 	} {
-		var scratch packet
-		if n := testing.AllocsPerRun(100, func() { h.s.handle(tt.raw, tt.at, &scratch) }); n != 0 && !underRace {
+		var l lane
+		if n := testing.AllocsPerRun(100, func() { h.s.handle(tt.raw, tt.at, &l) }); n != 0 && !underRace {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}

@@ -51,10 +51,10 @@ func BenchmarkAuthenticate(b *testing.B) {
 func BenchmarkBadMessageAuthenticator(b *testing.B) {
 	s, at := benchServer(b)
 	request := flipMA(papRequest(1, testName, testPassword))
-	var p packet
+	var l lane
 	b.ReportAllocs()
 	for b.Loop() {
-		s.handle(request, at, &p)
+		s.handle(request, at, &l)
 	}
 }
 
@@ -63,10 +63,10 @@ func BenchmarkUnknownClient(b *testing.B) {
 	s, at := benchServer(b)
 	at.from = netip.MustParseAddrPort("203.0.113.1:1")
 	request := papRequest(1, testName, testPassword)
-	var p packet
+	var l lane
 	b.ReportAllocs()
 	for b.Loop() {
-		s.handle(request, at, &p)
+		s.handle(request, at, &l)
 	}
 }
 

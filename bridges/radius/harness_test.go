@@ -195,8 +195,7 @@ func inBubble(t *testing.T, config Config, engine *fakeEngine, f func(h *harness
 // ask sends raw and waits until nothing moves any more.
 func (h *harness) ask(raw []byte) {
 	h.t.Helper()
-	var scratch packet
-	h.s.handle(bytes.Clone(raw), &h.path, &scratch)
+	h.s.handle(bytes.Clone(raw), &h.path, &lane{})
 	synctest.Wait()
 }
 

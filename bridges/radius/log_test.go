@@ -32,8 +32,8 @@ func TestR5UnknownClient(t *testing.T) {
 		}
 		for n := range 100_000 { // forged sources
 			h.path.from = netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, byte(n >> 16), byte(n >> 8), byte(n)}), 1)
-			var scratch packet
-			h.s.handle(nil, &h.path, &scratch)
+			var l lane
+			h.s.handle(nil, &h.path, &l)
 		}
 		if n := len(h.s.strangers.until); n > logSources {
 			t.Errorf("%d sources are remembered, at most %d", n, logSources)
@@ -170,11 +170,11 @@ func FuzzRequest(f *testing.F) {
 		}
 		sock := &fakeSocket{}
 		at := path{sock: sock, from: testSource}
-		var scratch packet
-		if sign && scratch.parse(raw) == dropNone && scratch.signatures == 1 && raw[scratch.signature+1] == 18 {
-			raw = signRequest(scratch.raw, testSecret)
+		var l lane
+		if sign && l.packet.parse(raw) == dropNone && l.packet.signatures == 1 && raw[l.packet.signature+1] == 18 {
+			raw = signRequest(l.packet.raw, testSecret)
 		}
-		s.handle(raw, &at, &scratch)
+		s.handle(raw, &at, &l)
 		s.running.Wait()
 		for d, _ := s.delays.next(time.Now().Add(time.Hour)); d != nil; d, _ = s.delays.next(time.Now().Add(time.Hour)) {
 			s.sendDelayed(d)

@@ -6,9 +6,10 @@ import (
 )
 
 // handle does everything that comes before an attempt, in the reader of a
-// socket. datagram and scratch are the reader's, and are free again when
-// handle returns.
-func (s *Server) handle(datagram []byte, from *path, scratch *packet) {
+// socket. datagram, from and l are the reader's, and are free again when handle
+// returns.
+func (s *Server) handle(datagram []byte, from *path, l *lane) {
+	p := &l.packet
 	defer func() {
 		if v := recover(); v != nil {
 			s.counters.drop(dropPanic)
@@ -23,37 +24,38 @@ func (s *Server) handle(datagram []byte, from *path, scratch *packet) {
 		s.refuse(nil, dropUnknownClient, source, now)
 		return
 	}
-	why := scratch.parse(datagram)
+	why := p.parse(datagram)
 	if why == dropNone {
-		s.counters.packet(scratch.code())
-		if code := scratch.code(); code != codeAccessRequest && code != codeStatusServer {
+		s.counters.packet(p.code())
+		if code := p.code(); code != codeAccessRequest && code != codeStatusServer {
 			why = dropCode
 		}
 	}
 	var k *key
 	if why == dropNone {
-		k, why = c.authenticate(scratch)
+		k, why = c.authenticate(p)
 	}
 	if why != dropNone {
 		s.refuse(c, why, source, now)
 		return
 	}
-	if scratch.signatures == 1 && c.RequireMessageAuthenticator == RequireAuto {
+	if p.signatures == 1 && c.RequireMessageAuthenticator == RequireAuto {
 		s.remember(c)
 	}
-	s.admit(t, c, k, scratch, from, now)
+	s.admit(t, c, k, l, from, now)
 }
 
 // admit takes what is genuine: a repeat gets the answer of before, and what is
 // new goes to the workers of its client.
-func (s *Server) admit(t *table, c *client, k *key, p *packet, from *path, now time.Time) {
+func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now time.Time) {
+	p := &l.packet
 	var e *exchange
 	if p.code() == codeStatusServer {
 		if !c.peer.statuses.pass(now) {
 			s.counters.drop(dropStatusRate)
 			return
 		}
-	} else if e = s.exchange(c, p, from, now); e == nil {
+	} else if e = s.exchange(c, l, from, now); e == nil {
 		return
 	}
 	r := s.requests.Get().(*request)
@@ -73,8 +75,9 @@ func (s *Server) admit(t *table, c *client, k *key, p *packet, from *path, now t
 }
 
 // exchange begins one for a new request, and deals with every other one.
-func (s *Server) exchange(c *client, p *packet, from *path, now time.Time) *exchange {
-	at := slot{from: netip.AddrPortFrom(from.from.Addr().Unmap(), from.from.Port()), sock: from.sock.number(), id: p.id()}
+func (s *Server) exchange(c *client, l *lane, from *path, now time.Time) *exchange {
+	p := &l.packet
+	at := slot{from: from.from, sock: from.sock.number(), id: p.id()}
 	verdict, e, reply := c.peer.history.take(at, authenticator(p.authenticator()), c.AllowReplayedAuthenticator, now)
 	switch verdict {
 	case verdictNew:
@@ -91,7 +94,7 @@ func (s *Server) exchange(c *client, p *packet, from *path, now time.Time) *exch
 		case reply[0] == codeAccessReject && !c.peer.failures.pass(now):
 			s.counters.drop(dropFailureRate)
 		default:
-			s.send(from, reply)
+			l.send(s, reply, from)
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 // from, out of the address that was asked.
 type path struct {
 	sock  sender
-	from  netip.AddrPort // as the socket gave it, for the way back
+	from  netip.AddrPort // without zone
 	local netip.Addr     // the address that was asked, or the zero Addr
 	iface uint32         // index; needed for link-local addresses
 }

@@ -120,7 +120,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.served = true
 	s.start()
 	for _, k := range s.sockets {
-		s.running.Go(func() { k.read(s.ctx, s.handle, s.readFailed) })
+		for _, c := range k.conns {
+			s.running.Go(func() { s.read(s.ctx, k, c) })
+		}
 	}
 	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, s.cancel)
@@ -165,7 +167,7 @@ func (s *Server) Close() error {
 	if !s.closed {
 		s.closed = true
 		for _, k := range s.sockets {
-			errs = append(errs, k.conn.Close())
+			errs = append(errs, k.close())
 		}
 	}
 	s.mu.Unlock()
@@ -188,14 +190,20 @@ func (s *Server) Counters() Counters { return s.counters.snapshot() }
 
 // send sends a reply and counts it.
 func (s *Server) send(to *path, reply []byte) {
-	err := to.sock.send(reply, to)
-	if err == nil {
-		s.counters.packet(reply[0])
+	s.counters.packet(reply[0])
+	if err := to.sock.send(reply, to); err != nil {
+		s.sent(1, err)
+	}
+}
+
+// sent looks at what became of replies.
+func (s *Server) sent(failed int, err error) {
+	if failed == 0 {
 		return
 	}
-	s.counters.drop(dropSend)
-	if held, ok := s.troubles.pass(to.source(), time.Now()); ok {
-		s.log.Error("radius: reply not sent", "source", to.source(), "err", cut(err.Error(), maxLogReason), "held_back", held)
+	s.counters.dropped[dropSend].Add(uint64(failed))
+	if held, ok := s.troubles.pass(netip.Addr{}, time.Now()); ok {
+		s.log.Error("radius: replies not sent", "replies", failed, "err", cut(err.Error(), maxLogReason), "held_back", held)
 	}
 }
 

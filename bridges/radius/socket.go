@@ -6,19 +6,28 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/keywicket/keywicket/bridges/radius/datagram"
 )
 
 const (
-	receiveBuffer = 4 << 20 // octets, where the kernel allows it
-	readPause     = 10 * time.Millisecond
+	socketBuffer = 4 << 20 // octets, where the kernel allows it
+	maxReaders   = 16      // of one address
+	readPause    = 10 * time.Millisecond
 )
 
-// A socket is one address that is listened on.
+// A socket is one address that is listened on, whatever number of sockets the
+// kernel has for it: for all that is remembered of requests they are one.
 type socket struct {
-	conn *net.UDPConn
-	id   uint16
+	conns []*datagram.Conn
+	id    uint16
+
+	mu  sync.Mutex
+	out *datagram.Writer // for what no reader answers; mu is held
 }
 
 func (k *socket) number() uint16 { return k.id }
@@ -29,8 +38,7 @@ func listenSocket(address string, id uint16) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("radius: listen: %w", err)
 	}
-	lc := net.ListenConfig{Control: wantLocalAddress}
-	conn, err := lc.ListenPacket(context.Background(), network, address)
+	conns, err := datagram.Listen(network, address, min(runtime.GOMAXPROCS(0), maxReaders))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("radius: listen: %s is in use by another program; stop that one (ss -lunp shows it), or listen on another port: %w", address, err)
@@ -41,32 +49,52 @@ func listenSocket(address string, id uint16) (*socket, error) {
 	case err != nil:
 		return nil, fmt.Errorf("radius: listen: %s: %w", address, err)
 	}
-	udp := conn.(*net.UDPConn)
-	_ = udp.SetReadBuffer(receiveBuffer) // a wish; the kernel gives what it allows
-	return &socket{conn: udp, id: id}, nil
+	for _, c := range conns {
+		c.SetBuffers(socketBuffer)
+	}
+	return &socket{conns: conns, id: id, out: conns[0].NewWriter()}, nil
 }
 
 // addr is what was bound, with the port that the kernel chose for port 0.
-func (k *socket) addr() netip.AddrPort {
-	return k.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+func (k *socket) addr() netip.AddrPort { return k.conns[0].Addr() }
+
+func (k *socket) close() error {
+	var errs []error
+	for _, c := range k.conns {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
 }
 
-// read hands every datagram to handle until the socket is closed. One buffer
-// serves them all.
-func (k *socket) read(ctx context.Context, handle func(datagram []byte, from *path, scratch *packet), report func(error)) {
-	var (
-		buf     [maxPacket]byte // what is longer is cut, and only padding is lost
-		oob     [controlLen]byte
-		scratch packet
-		at      = path{sock: k}
-	)
+// send answers from the address that was asked (RFC 2865, section 3: a device
+// takes no answer from another one).
+func (k *socket) send(reply []byte, to *path) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, err := k.out.Add(reply, &datagram.Path{Peer: to.from, Local: to.local, Iface: to.iface}); err != nil {
+		return err
+	}
+	_, err := k.out.Flush()
+	return err
+}
+
+// A lane is what one reader works with. Its answers go out together, once all
+// that was read together is looked at.
+type lane struct {
+	packet packet           // of the datagram at hand
+	out    *datagram.Writer // nil: each by itself
+}
+
+// read hands every datagram of c to the server until c is closed.
+func (s *Server) read(ctx context.Context, k *socket, c *datagram.Conn) {
+	l, r := &lane{out: c.NewWriter()}, c.NewReader()
+	at := path{sock: k}
 	for {
-		n, oobn, _, from, err := k.conn.ReadMsgUDPAddrPort(buf[:], oob[:])
-		if err != nil {
+		if err := r.Read(); err != nil {
 			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 				return
 			}
-			report(err)
+			s.readFailed(err)
 			select { // rather late than busy
 			case <-time.After(readPause):
 			case <-ctx.Done():
@@ -74,16 +102,20 @@ func (k *socket) read(ctx context.Context, handle func(datagram []byte, from *pa
 			}
 			continue
 		}
-		at.from = from
-		at.local, at.iface = localAddress(oob[:oobn])
-		handle(buf[:n], &at, &scratch)
+		for data, from, ok := r.Next(); ok; data, from, ok = r.Next() {
+			at.from, at.local, at.iface = from.Peer, from.Local, from.Iface
+			s.handle(data, &at, l)
+		}
+		s.sent(l.out.Flush())
 	}
 }
 
-// send answers from the address that was asked (RFC 2865, section 3: a device
-// takes no answer from another one).
-func (k *socket) send(reply []byte, to *path) error {
-	var oob [controlLen]byte
-	_, _, err := k.conn.WriteMsgUDPAddrPort(reply, fromAddress(oob[:0], to), to.from)
-	return err
+// send puts a reply to those that go out together.
+func (l *lane) send(s *Server, reply []byte, to *path) {
+	if l.out == nil {
+		s.send(to, reply)
+		return
+	}
+	s.counters.packet(reply[0])
+	s.sent(l.out.Add(reply, &datagram.Path{Peer: to.from, Local: to.local, Iface: to.iface}))
 }
