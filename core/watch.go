@@ -82,8 +82,13 @@ func (e *Engine) watchStore(ctx context.Context) (func(), error) {
 }
 
 func (e *Engine) storeChanged(ev store.Event) {
-	if ev.Reset {
+	switch {
+	case ev.Lost:
+		e.watches.store.Store(false)
+		return
+	case ev.Reset:
 		e.cache.dropRecords()
+		e.watches.store.Store(true)
 		return
 	}
 	rev := ev.Entry.Revision
@@ -100,9 +105,13 @@ func (e *Engine) watchDirectory(ctx context.Context) (func(), error) {
 	}
 	return func() {
 		for c := range changes {
-			if c.Reset {
+			switch {
+			case c.Lost: // what it said holds for a while now, as without a watch
+				e.watches.directory.Store(false)
+			case c.Reset:
 				e.cache.dropAll()
-			} else {
+				e.watches.directory.Store(true)
+			default:
 				e.cache.drop(c.Name)
 			}
 		}

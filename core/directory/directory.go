@@ -91,6 +91,7 @@ type Watcher interface {
 type Change struct {
 	Name  string
 	Reset bool // drop everything that the directory ever said
+	Lost  bool // changes may be missed from now on, until a Reset
 }
 
 // A Recognizer is a Directory that can tell a main password without the try

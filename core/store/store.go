@@ -133,6 +133,10 @@ type Event struct {
 	// are complete again. The other fields are empty.
 	Reset bool
 
+	// Lost: changes may be missed from now on, until a Reset. The watcher asks
+	// the store itself for what it needs. The other fields are empty.
+	Lost bool
+
 	Deleted bool  // the key was removed; Entry has Key and Revision only
 	Entry   Entry // the state after the change
 }
@@ -168,7 +172,8 @@ type Store interface {
 	// another process, that was answered after Watch returned: in the order
 	// of their revisions, each once; those of one batch in any order. A Check,
 	// and removing nothing, is no change. A watcher that is too slow gets a Reset
-	// instead of holding others up. The channel is closed when ctx ends or the
+	// instead of holding others up, and a store that is cut off from others that
+	// write says Lost at once, and Reset when it no longer is. The channel is closed when ctx ends or the
 	// store closes, and not before.
 	Watch(ctx context.Context, prefix string) (<-chan Event, error)
 }
