@@ -251,26 +251,6 @@ func TestR2R3Replies(t *testing.T) {
 	}
 }
 
-// R6: while a secret changes, each side of the change is answered in its own.
-func TestR6SecretChange(t *testing.T) {
-	const old = "the secret of before, long enough"
-	c := testClient()
-	c.Secrets = append(c.Secrets, []byte(old))
-	inBubble(t, testConfig(c), &fakeEngine{}, func(h *harness) {
-		a := testAuthenticator(1)
-		request := signRequest(rawPacket(1, 1, a, emptyMA, attr(1, testName), hidePassword(testPassword, old, a)), old)
-		h.ask(request)
-		replies := h.replies()
-		if len(replies) != 1 {
-			t.Fatalf("%d replies", len(replies))
-		}
-		checkReply(t, replies[0].reply, request, old)
-		request = papRequest(2, testName, testPassword)
-		h.ask(request)
-		h.reply(request, codeAccessAccept)
-	})
-}
-
 // R6: the longest prefix, and IPv4-mapped addresses as IPv4.
 func TestR6WhichClient(t *testing.T) {
 	client := func(name string, prefixes ...string) Client {

@@ -41,7 +41,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 		if p.parse(request) != dropNone {
 			b.Fatal("parse")
 		}
-		if _, why := c.authenticate(&p); why != dropNone {
+		if _, why := c.authenticate(&p, time.Now()); why != dropNone {
 			b.Fatal(why)
 		}
 	}

@@ -1,6 +1,7 @@
 package radius
 
 import (
+	"crypto/subtle"
 	"fmt"
 	"net"
 	"net/netip"
@@ -158,19 +159,28 @@ func (k *checker) secrets(c *Client, name string) {
 	if len(c.Secrets) > maxSecrets {
 		k.fault(name, "secret", "%d shared secrets; at most %d, the new and the old one", len(c.Secrets), maxSecrets)
 	}
-	for _, secret := range c.Secrets {
+	for i, secret := range c.Secrets {
+		field := "secret"
+		if i > 0 {
+			field = "old_secret"
+		}
 		switch n := len(secret); {
 		case n == 0:
-			k.fault(name, "secret", "the shared secret is empty; make one with keywicket client new %s", name)
+			k.fault(name, field, "the shared secret is empty; make one with keywicket client new %s", name)
 		case n > maxSecret:
-			k.fault(name, "secret", "the shared secret has %d octets; at most %d", n, maxSecret)
+			k.fault(name, field, "the shared secret has %d octets; at most %d", n, maxSecret)
+		case i > 0 && subtle.ConstantTimeCompare(secret, c.Secrets[0]) == 1:
+			k.fault(name, field, "it is the same as the new one")
 		case n < minSecret && !c.AllowWeakSecret:
-			k.fault(name, "secret", "the shared secret has %d octets, and under %d it can be found by trying; make one with keywicket client new %s, or set allow_weak_secret = true", n, minSecret, name)
+			k.fault(name, field, "the shared secret has %d octets, and under %d it can be found by trying; make one with keywicket client new %s, or set allow_weak_secret = true", n, minSecret, name)
 		case n < minSecret:
-			k.warn(name, "secret", "the shared secret has %d octets; whoever sees one packet can find it by trying", n)
+			k.warn(name, field, "the shared secret has %d octets; whoever sees one packet can find it by trying", n)
 		case n < goodSecret:
-			k.warn(name, "secret", "the shared secret has %d octets; %d or more are better", n, goodSecret)
+			k.warn(name, field, "the shared secret has %d octets; %d or more are better", n, goodSecret)
 		}
+	}
+	if len(c.Secrets) > 1 && c.OldUntil.IsZero() {
+		k.fault(name, "old_secret_until", "nothing says until when the old secret is taken")
 	}
 }
 

@@ -19,27 +19,33 @@ func TestR6Check(t *testing.T) {
 		fault   string // "client/field: words", or none
 		warning string
 	}{
-		"good":             {func(*Config) {}, "", ""},
-		"no secret":        {func(c *Config) { c.Clients[0].Secrets = nil }, "vpn1/secret: no shared secret", ""},
-		"empty secret":     {func(c *Config) { c.Clients[0].Secrets = secret(0) }, "vpn1/secret: the shared secret is empty", ""},
-		"empty, weak":      {func(c *Config) { c.Clients[0].Secrets, c.Clients[0].AllowWeakSecret = secret(0), true }, "vpn1/secret: the shared secret is empty", ""},
-		"15 octets":        {func(c *Config) { c.Clients[0].Secrets = secret(15) }, "vpn1/secret: the shared secret has 15 octets", ""},
-		"15 octets, weak":  {func(c *Config) { c.Clients[0].Secrets, c.Clients[0].AllowWeakSecret = secret(15), true }, "", "vpn1/secret: the shared secret has 15 octets; whoever"},
-		"16 octets":        {func(c *Config) { c.Clients[0].Secrets = secret(16) }, "", "vpn1/secret: the shared secret has 16 octets; 24"},
-		"23 octets":        {func(c *Config) { c.Clients[0].Secrets = secret(23) }, "", "vpn1/secret: the shared secret has 23 octets; 24"},
-		"24 octets":        {func(c *Config) { c.Clients[0].Secrets = secret(24) }, "", ""},
-		"256 octets":       {func(c *Config) { c.Clients[0].Secrets = secret(256) }, "", ""},
-		"257 octets":       {func(c *Config) { c.Clients[0].Secrets = secret(257) }, "vpn1/secret: the shared secret has 257 octets; at most 256", ""},
-		"second too short": {func(c *Config) { c.Clients[0].Secrets = append(secret(32), secret(8)...) }, "vpn1/secret: the shared secret has 8 octets", ""},
-		"three secrets":    {func(c *Config) { c.Clients[0].Secrets = append(append(secret(32), secret(33)...), secret(34)...) }, "vpn1/secret: 3 shared secrets", ""},
-		"no address":       {func(c *Config) { c.Clients[0].Prefixes = nil }, "vpn1/address: no address", ""},
-		"all of IPv4":      {func(c *Config) { c.Clients[0].Prefixes = prefixes("0.0.0.0/0") }, "vpn1/address: 0.0.0.0/0 lets everybody ask", ""},
-		"all of IPv6":      {func(c *Config) { c.Clients[0].Prefixes = prefixes("::/0") }, "vpn1/address: ::/0 lets everybody ask", ""},
-		"all, mapped":      {func(c *Config) { c.Clients[0].Prefixes = prefixes("::ffff:0.0.0.0/96") }, "vpn1/address: ", ""},
-		"all, meant":       {func(c *Config) { c.Clients[0].Prefixes, c.Clients[0].AllowAny = prefixes("::/0"), true }, "", ""},
-		"zero prefix":      {func(c *Config) { c.Clients[0].Prefixes = []netip.Prefix{{}} }, "vpn1/address: ", ""},
-		"host bits":        {func(c *Config) { c.Clients[0].Prefixes = prefixes("192.0.2.10/24") }, "vpn1/address: 192.0.2.10/24 has bits behind its length; write 192.0.2.0/24 for the network or 192.0.2.10/32", ""},
-		"two of a prefix":  {func(c *Config) { c.Clients = append(c.Clients, second(c)) }, `wifi/address: 192.0.2.10/32 belongs to client "vpn1"`, ""},
+		"good":            {func(*Config) {}, "", ""},
+		"no secret":       {func(c *Config) { c.Clients[0].Secrets = nil }, "vpn1/secret: no shared secret", ""},
+		"empty secret":    {func(c *Config) { c.Clients[0].Secrets = secret(0) }, "vpn1/secret: the shared secret is empty", ""},
+		"empty, weak":     {func(c *Config) { c.Clients[0].Secrets, c.Clients[0].AllowWeakSecret = secret(0), true }, "vpn1/secret: the shared secret is empty", ""},
+		"15 octets":       {func(c *Config) { c.Clients[0].Secrets = secret(15) }, "vpn1/secret: the shared secret has 15 octets", ""},
+		"15 octets, weak": {func(c *Config) { c.Clients[0].Secrets, c.Clients[0].AllowWeakSecret = secret(15), true }, "", "vpn1/secret: the shared secret has 15 octets; whoever"},
+		"16 octets":       {func(c *Config) { c.Clients[0].Secrets = secret(16) }, "", "vpn1/secret: the shared secret has 16 octets; 24"},
+		"23 octets":       {func(c *Config) { c.Clients[0].Secrets = secret(23) }, "", "vpn1/secret: the shared secret has 23 octets; 24"},
+		"24 octets":       {func(c *Config) { c.Clients[0].Secrets = secret(24) }, "", ""},
+		"256 octets":      {func(c *Config) { c.Clients[0].Secrets = secret(256) }, "", ""},
+		"257 octets":      {func(c *Config) { c.Clients[0].Secrets = secret(257) }, "vpn1/secret: the shared secret has 257 octets; at most 256", ""},
+		"old too short":   {func(c *Config) { change(c, secret(32), secret(8)) }, "vpn1/old_secret: the shared secret has 8 octets", ""},
+		"old and new":     {func(c *Config) { change(c, secret(32), secret(33)) }, "", ""},
+		"old as new":      {func(c *Config) { change(c, secret(32), secret(32)) }, "vpn1/old_secret: it is the same", ""},
+		"old without end": {func(c *Config) {
+			change(c, secret(32), secret(33))
+			c.Clients[0].OldUntil = time.Time{}
+		}, "vpn1/old_secret_until: nothing says", ""},
+		"three secrets":   {func(c *Config) { change(c, secret(32), append(secret(33), secret(34)...)) }, "vpn1/secret: 3 shared secrets", ""},
+		"no address":      {func(c *Config) { c.Clients[0].Prefixes = nil }, "vpn1/address: no address", ""},
+		"all of IPv4":     {func(c *Config) { c.Clients[0].Prefixes = prefixes("0.0.0.0/0") }, "vpn1/address: 0.0.0.0/0 lets everybody ask", ""},
+		"all of IPv6":     {func(c *Config) { c.Clients[0].Prefixes = prefixes("::/0") }, "vpn1/address: ::/0 lets everybody ask", ""},
+		"all, mapped":     {func(c *Config) { c.Clients[0].Prefixes = prefixes("::ffff:0.0.0.0/96") }, "vpn1/address: ", ""},
+		"all, meant":      {func(c *Config) { c.Clients[0].Prefixes, c.Clients[0].AllowAny = prefixes("::/0"), true }, "", ""},
+		"zero prefix":     {func(c *Config) { c.Clients[0].Prefixes = []netip.Prefix{{}} }, "vpn1/address: ", ""},
+		"host bits":       {func(c *Config) { c.Clients[0].Prefixes = prefixes("192.0.2.10/24") }, "vpn1/address: 192.0.2.10/24 has bits behind its length; write 192.0.2.0/24 for the network or 192.0.2.10/32", ""},
+		"two of a prefix": {func(c *Config) { c.Clients = append(c.Clients, second(c)) }, `wifi/address: 192.0.2.10/32 belongs to client "vpn1"`, ""},
 		"the same, mapped": {func(c *Config) {
 			c.Clients = append(c.Clients, second(c))
 			c.Clients[1].Prefixes = prefixes("::ffff:192.0.2.10/128")
@@ -90,6 +96,10 @@ func TestR6Check(t *testing.T) {
 			}
 		})
 	}
+}
+
+func change(c *Config, now, old [][]byte) {
+	c.Clients[0].Secrets, c.Clients[0].OldUntil = append(now, old...), time.Now()
 }
 
 func second(c *Config) Client {

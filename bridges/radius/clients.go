@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // A table is one configuration, ready for use. It never changes: a reload
@@ -11,6 +12,7 @@ import (
 type table struct {
 	config  Config
 	clients map[netip.Prefix]*client
+	names   map[string]*client
 	bits4   []int // lengths of prefixes in clients, longest first
 	bits6   []int
 	peers   map[string]*peer
@@ -20,7 +22,7 @@ type table struct {
 type client struct {
 	*Client
 	service string
-	keys    []*key // Secrets; the first also reads what carries no Message-Authenticator
+	keys    []*key // Secrets: the new one, and during a change the old one
 	peer    *peer
 	unsure  bool // Memory could not say whether it ever signed: take it that it did
 }
@@ -49,19 +51,22 @@ func newPeer(name string) *peer {
 // newTable makes a table of a Config without faults. Peers that before knows
 // are taken over.
 func newTable(config Config, before *table) *table {
-	t := &table{config: config, clients: map[netip.Prefix]*client{}, peers: map[string]*peer{}}
+	t := &table{config: config, clients: map[netip.Prefix]*client{}, names: map[string]*client{}, peers: map[string]*peer{}}
 	for i := range config.Clients {
 		said := &config.Clients[i]
 		c := &client{Client: said, service: said.service()}
+		t.names[said.Name] = c
+		var known []*key
 		if before != nil {
 			c.peer = before.peers[said.Name]
+			known = before.keysOf(said.Name)
 		}
 		if c.peer == nil {
 			c.peer = newPeer(said.Name)
 		}
 		t.peers[said.Name] = c.peer
-		for _, secret := range said.Secrets {
-			c.keys = append(c.keys, newKey(secret))
+		for i, secret := range said.Secrets {
+			c.keys = append(c.keys, keyFor(secret, i > 0, known))
 		}
 		for _, p := range said.Prefixes {
 			plain, _ := plainPrefix(p)
@@ -116,7 +121,7 @@ func (c *client) requires() bool {
 
 // authenticate returns the key by which p is genuine, or why it is not taken.
 // Nothing in p has been decoded yet, and nothing is changed by it.
-func (c *client) authenticate(p *packet) (*key, drop) {
+func (c *client) authenticate(p *packet, now time.Time) (*key, drop) {
 	switch {
 	case p.signatures > 1:
 		return nil, dropMessageAuthenticator
@@ -124,7 +129,7 @@ func (c *client) authenticate(p *packet) (*key, drop) {
 		if p.raw[p.signature+1] != 2+digestLen {
 			return nil, dropMessageAuthenticator
 		}
-		for _, k := range c.keys {
+		for _, k := range c.live(now) {
 			if k.signs(p) {
 				return k, dropNone
 			}

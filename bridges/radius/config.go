@@ -102,10 +102,16 @@ type Client struct {
 	Prefixes []netip.Prefix
 	AllowAny bool // a prefix of length 0 is meant
 
-	// Secrets has the shared secret, and during a change a second one. What
-	// carries no Message-Authenticator is read with the first alone. 16 to 256
-	// octets.
+	// Secrets has the shared secret, and during a change the old one behind it,
+	// which is taken until OldUntil. 16 to 256 octets.
+	//
+	// The one that a request was signed with signs its reply. A request without
+	// Message-Authenticator does not say which one it was made with: its
+	// User-Password is read with the new one, and with the old one where only
+	// that makes text of it; what has no User-Password is answered with the new
+	// one.
 	Secrets         [][]byte
+	OldUntil        time.Time
 	AllowWeakSecret bool
 
 	RequireMessageAuthenticator Requirement

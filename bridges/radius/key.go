@@ -13,6 +13,8 @@ const digestLen = md5.Size
 type key struct {
 	secret []byte
 	pool   sync.Pool // of *digests
+	old    bool      // the one of before, during a change
+	use    oldUse
 }
 
 // digests are kept for the next packet: making an HMAC costs more than using it.

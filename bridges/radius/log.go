@@ -1,6 +1,7 @@
 package radius
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -37,9 +38,10 @@ func (t *table) name(name string) string {
 	return cut(t.config.Redact(name), maxLogName)
 }
 
-// A sieve lets one line per source through in logEvery. It remembers at most
+// A sieve lets one line per source through in a time. It remembers at most
 // logSources of them; while it is full, it lets nobody new through.
 type sieve struct {
+	every time.Duration // 0: logEvery
 	mu    sync.Mutex
 	until map[netip.Addr]time.Time
 	swept time.Time
@@ -66,7 +68,7 @@ func (s *sieve) pass(source netip.Addr, now time.Time) (held uint64, ok bool) {
 	if s.until == nil {
 		s.until = make(map[netip.Addr]time.Time)
 	}
-	s.until[source] = now.Add(logEvery)
+	s.until[source] = now.Add(cmp.Or(s.every, logEvery))
 	held, s.held = s.held, 0
 	return held, true
 }

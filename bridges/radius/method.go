@@ -85,7 +85,7 @@ func (pap) proof(r *request) proof.Proof {
 		return nil
 	}
 	text := r.password[:n]
-	r.key.reveal(text, hidden, r.packet.authenticator())
+	r.reveal(text, hidden)
 	if end := bytes.IndexByte(text, 0); end >= 0 {
 		var rest byte
 		for _, b := range text[end:] {

@@ -86,6 +86,9 @@ func (s *Server) status(ctx context.Context, r *request) {
 // decide asks the Verifier, and answers.
 func (s *Server) decide(ctx context.Context, r *request) {
 	attempt := r.attempt()
+	if r.key.old && r.packet.signatures == 0 { // a signed one was noted when it came
+		s.usedOld(r.client, r.key, r.source(), r.arrived)
+	}
 	grant, err := s.verifier.Verify(ctx, attempt)
 	clear(r.password[:])
 	if err == nil && !grantable(attempt.Proof) {

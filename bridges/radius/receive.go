@@ -33,11 +33,14 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 	}
 	var k *key
 	if why == dropNone {
-		k, why = c.authenticate(p)
+		k, why = c.authenticate(p, now)
 	}
 	if why != dropNone {
 		s.refuse(c, why, source, now)
 		return
+	}
+	if k.old {
+		s.usedOld(c, k, source, now)
 	}
 	if p.signatures == 1 && c.RequireMessageAuthenticator == RequireAuto {
 		s.remember(c)

@@ -26,8 +26,9 @@ type Server struct {
 	requests sync.Pool // of *request
 
 	// Lines about strangers, about what clients send, about recordings, about
-	// what is behind us. Apart, so that a flood of one hides none of the others.
-	strangers, faults, alerts, troubles sieve
+	// what is behind us, about old secrets. Apart, so that a flood of one hides
+	// none of the others.
+	strangers, faults, alerts, troubles, olds sieve
 
 	ctx     context.Context // ends with Close; attempts are made under it
 	cancel  context.CancelFunc
@@ -57,7 +58,7 @@ func Listen(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server
 
 // newServer is Listen without sockets.
 func newServer(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server, error) {
-	s := &Server{verifier: v, memory: memory, log: log, delays: newDelays()}
+	s := &Server{verifier: v, memory: memory, log: log, delays: newDelays(), olds: sieve{every: time.Hour}}
 	s.requests.New = func() any { return new(request) }
 	t, err := s.prepare(config, nil)
 	if err != nil {

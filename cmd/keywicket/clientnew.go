@@ -21,7 +21,7 @@ const secretOctets = 32
 
 func (a *app) clientCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "client", Short: "Manage the RADIUS clients: the devices that ask"}
-	cmd.AddCommand(a.clientNew())
+	cmd.AddCommand(a.clientNew(), a.clientRotate())
 	return cmd
 }
 

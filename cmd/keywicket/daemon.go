@@ -187,6 +187,7 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	for _, w := range f.Warnings() {
 		s.Warnings = append(s.Warnings, w.Error())
 	}
+	s.Warnings = append(s.Warnings, d.oldSecrets(f, time.Now())...)
 	if d.restored != "" {
 		s.Warnings = append(s.Warnings, d.restored)
 	}

@@ -83,21 +83,26 @@ func (m *metrics) watch(r *radius.Server) { m.registry.MustRegister(radiusCounte
 
 type radiusCounters struct{ server *radius.Server }
 
-func (radiusCounters) descs() (packets, dropped *prometheus.Desc) {
+func (radiusCounters) descs() (packets, dropped, old *prometheus.Desc) {
 	packets = prometheus.NewDesc("keywicket_radius_packets_total", "RADIUS packets of known clients that came in, and all that went out.", []string{"code"}, nil)
 	dropped = prometheus.NewDesc("keywicket_radius_dropped_total", "RADIUS packets that got no answer.", []string{"reason"}, nil)
-	return packets, dropped
+	old = prometheus.NewDesc("keywicket_radius_old_secret_packets_total", "RADIUS packets that came with the old shared secret of a client, while it changes.", []string{"client"}, nil)
+	return packets, dropped, old
 }
 
 // Describe and Collect make it a prometheus.Collector.
 func (c radiusCounters) Describe(out chan<- *prometheus.Desc) {
-	packets, dropped := c.descs()
+	packets, dropped, old := c.descs()
 	out <- packets
 	out <- dropped
+	out <- old
 }
 
 func (c radiusCounters) Collect(out chan<- prometheus.Metric) {
-	packets, dropped := c.descs()
+	packets, dropped, old := c.descs()
+	for _, o := range c.server.OldSecrets() {
+		out <- prometheus.MustNewConstMetric(old, prometheus.CounterValue, float64(o.Packets), o.Client)
+	}
 	all := c.server.Counters()
 	for code, n := range all.Packets {
 		out <- prometheus.MustNewConstMetric(packets, prometheus.CounterValue, float64(n), code)

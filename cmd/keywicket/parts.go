@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/keywicket/keywicket/bridges/radius"
 	"github.com/keywicket/keywicket/core"
@@ -176,8 +177,16 @@ func radiusClient(f *config.File, faults *config.Faults, c config.Client) radius
 	if err != nil {
 		*faults = append(*faults, faultsOf(err)...)
 	}
+	secrets := [][]byte{secret}
+	old, err := f.OldClientSecret(c, time.Now())
+	if err != nil {
+		*faults = append(*faults, faultsOf(err)...)
+	}
+	if old != nil {
+		secrets = append(secrets, old)
+	}
 	client := radius.Client{
-		Name: c.Name, Prefixes: c.Address, AllowAny: c.AllowAny, Secrets: [][]byte{secret}, AllowWeakSecret: c.AllowWeakSecret,
+		Name: c.Name, Prefixes: c.Address, AllowAny: c.AllowAny, Secrets: secrets, OldUntil: c.OldSecretUntil, AllowWeakSecret: c.AllowWeakSecret,
 		AllowUnsignedProxyState: !c.LimitProxyState, AllowReplayedAuthenticator: c.AllowRepeatedAuthenticator,
 		ServiceName: c.Service, AllowInsecureMSCHAP: c.AllowInsecureMSCHAP, Reply: replies(f, faults, c.Reply, "radius", "client", c.Name),
 	}

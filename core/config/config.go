@@ -155,6 +155,12 @@ type Client struct {
 	SecretFile   string // empty if the secret stands in the file
 	InlineSecret Secret // empty if it stands in SecretFile
 
+	// The secret of before, while it changes: taken until OldSecretUntil, which
+	// is set with one of the two.
+	OldSecretFile   string
+	InlineOldSecret Secret
+	OldSecretUntil  time.Time
+
 	MessageAuthenticator       MessageAuthenticator
 	LimitProxyState            bool // drop Proxy-State without Message-Authenticator
 	AllowWeakSecret            bool

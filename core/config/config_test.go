@@ -88,8 +88,8 @@ func TestFull(t *testing.T) {
 	if names := []string{f.Radius.Clients[0].Name, f.Radius.Clients[1].Name}; !slices.IsSorted(names) {
 		t.Errorf("clients %v, want them sorted", names)
 	}
-	if got := string(f.Radius.Clients[1].InlineSecret.Bytes()); got != "planted-secret-0123456789" {
-		t.Errorf("inline secret %q", got)
+	if c := f.Radius.Clients[1]; string(c.InlineSecret.Bytes()) != "planted-secret-0123456789" || string(c.InlineOldSecret.Bytes()) != "planted-secret-of-before" {
+		t.Errorf("inline secrets %q and %q", c.InlineSecret.Bytes(), c.InlineOldSecret.Bytes())
 	}
 	if p, ok := f.Profile("default"); !ok || p.Letters != 28 || p.UnusedAfter != 9*day+3*time.Hour || p.FirstUseWithin != 36*time.Hour {
 		t.Errorf("profile default is %+v, want 28 letters and the policy's times", p)

@@ -88,9 +88,11 @@ func (r *reader) checkMode(f *File, mode fs.FileMode) {
 		return
 	}
 	for _, c := range f.Radius.Clients {
-		if c.InlineSecret.text != nil {
-			r.fault([]string{"radius", "client", c.Name, "secret"},
-				"this file has mode %04o, so that everybody on this host can get at the secret; chmod 640 it, or use secret_file", mode.Perm())
+		for key, inline := range map[string]Secret{"secret": c.InlineSecret, "old_secret": c.InlineOldSecret} {
+			if inline.text != nil {
+				r.fault([]string{"radius", "client", c.Name, key},
+					"this file has mode %04o, so that everybody on this host can get at the secret; chmod 640 it, or use %s_file", mode.Perm(), key)
+			}
 		}
 	}
 }

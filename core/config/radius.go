@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
 // rejectDelayMax keeps the answer within the time that devices wait for one.
@@ -74,7 +76,7 @@ func readClient(t *table, allowInline bool, owners map[netip.Prefix]string) Clie
 	}
 	c.Methods = t.clientMethods("methods", c.AllowInsecureMSCHAP)
 	c.Address = t.addresses("address", c, owners)
-	t.secret(&c, allowInline)
+	t.secrets(&c, allowInline)
 
 	loose := c.MessageAuthenticator != MessageAuthenticatorRequired
 	c.LimitProxyState = t.flag("limit_proxy_state", loose)
@@ -162,28 +164,80 @@ func clientPrefix(text string) (prefix netip.Prefix, wrong string) {
 	return prefix, ""
 }
 
-// secret reads where the shared secret is. No fault shows what it found.
-func (t *table) secret(c *Client, allowInline bool) {
-	inline, hasInline := t.get("secret")
-	_, hasFile := t.get("secret_file")
+// secrets reads where the shared secret is and, while it changes, the old one.
+func (t *table) secrets(c *Client, allowInline bool) {
+	c.SecretFile, c.InlineSecret = t.secret("secret", c.AllowWeakSecret, allowInline)
+	if c.SecretFile == "" && !t.has("secret") && !t.has("secret_file") {
+		t.fault("secret_file", "there is no secret; make one with \"keywicket client new NAME\" and write secret_file = \"FILE\"")
+	}
+	c.OldSecretFile, c.InlineOldSecret = t.secret("old_secret", c.AllowWeakSecret, allowInline)
+	changing := t.has("old_secret") || t.has("old_secret_file")
+	c.OldSecretUntil = t.moment("old_secret_until")
+	switch {
+	case changing && !t.has("old_secret_until"):
+		t.fault("old_secret_until", "nothing says until when the old secret is taken; write it like old_secret_until = \"2027-01-31\"")
+	case !changing && t.has("old_secret_until"):
+		t.fault("old_secret_until", "there is no old secret; write old_secret_file = \"FILE\", or leave this out")
+	case c.OldSecretFile != "" && c.OldSecretFile == c.SecretFile:
+		t.fault("old_secret_file", "this is the file of the new secret; put the new one into a file of its own, as \"keywicket client rotate NAME\" does")
+	}
+}
+
+// secret reads a secret: the path of its file under the key with _file, or the
+// text itself. No fault shows what it found.
+func (t *table) secret(name string, weak, allowInline bool) (file string, text Secret) {
+	inline, hasInline := t.get(name)
+	_, hasFile := t.get(name + "_file")
 	switch {
 	case hasInline && hasFile:
-		t.fault("secret", "there is a secret and a secret_file; leave the secret out")
+		t.fault(name, "%s and %[1]s_file both stand here; leave %[1]s out", name)
 	case hasFile:
-		c.SecretFile = t.requiredPath("secret_file", `"/etc/keywicket/client.secret"`)
+		file = t.requiredPath(name+"_file", `"/etc/keywicket/client.secret"`)
 	case !hasInline:
-		t.fault("secret_file", "there is no secret; make one with \"keywicket client new NAME\" and write secret_file = \"FILE\"")
 	case !allowInline:
-		t.fault("secret", "a secret may not stand in this file; use secret_file, or set allow_inline_secrets = true at the top")
+		t.fault(name, "a secret may not stand in this file; use %s_file, or set allow_inline_secrets = true at the top", name)
 	default:
-		text, ok := inline.(string)
+		octets, ok := inline.(string)
 		if !ok {
-			t.wrongType("secret", inline, "text", `"…"`)
-			return
+			t.wrongType(name, inline, "text", `"…"`)
+			break
 		}
-		if wrong := secretFault([]byte(text), c.AllowWeakSecret); wrong != "" {
-			t.fault("secret", "%s", wrong)
+		if wrong := secretFault([]byte(octets), weak); wrong != "" {
+			t.fault(name, "%s", wrong)
 		}
-		c.InlineSecret = Secret{text: &text}
+		text = Secret{text: &octets}
 	}
+	return file, text
+}
+
+// moment reads a time: a date, which means its end here where the daemon runs,
+// or RFC 3339; as text, or as TOML writes them. Zero is none.
+func (t *table) moment(name string) time.Time {
+	value, ok := t.get(name)
+	if !ok {
+		return time.Time{}
+	}
+	var at time.Time
+	var err error
+	switch v := value.(type) {
+	case time.Time:
+		at = v
+	case toml.LocalDateTime:
+		at = v.AsTime(time.Local)
+	case toml.LocalDate:
+		at = v.AsTime(time.Local).AddDate(0, 0, 1)
+	case string:
+		if at, err = time.ParseInLocation(time.DateOnly, v, time.Local); err == nil {
+			at = at.AddDate(0, 0, 1)
+		} else {
+			at, err = time.Parse(time.RFC3339, v)
+		}
+	default:
+		t.wrongType(name, value, "a date", `"2027-01-31"`)
+		return time.Time{}
+	}
+	if err != nil {
+		t.fault(name, "%s is neither a date nor a time; write it like \"2027-01-31\" or \"2027-01-31T18:00:00Z\"", quoted(value.(string)))
+	}
+	return at
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 )
 
 // secretMax bounds what ReadSecret reads. RADIUS sets no bound; nobody types
@@ -51,18 +52,27 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // ClientSecret returns the shared secret of c, from its file or from the
 // configuration. What is wrong with it is a Faults of one, at its line.
 func (f *File) ClientSecret(c Client) ([]byte, error) {
-	key := []string{"radius", "client", c.Name, "secret"}
-	if c.SecretFile == "" {
-		secret := c.InlineSecret.Bytes()
-		if text := secretFault(secret, c.AllowWeakSecret); text != "" {
-			return nil, Faults{f.Fault(text, key...)}
-		}
-		return secret, nil
+	return f.clientSecret(c, "secret", c.SecretFile, c.InlineSecret)
+}
+
+// OldClientSecret returns the secret of before while it is still taken, at now,
+// or nil: after its time nobody looks whether its file is still there.
+func (f *File) OldClientSecret(c Client, now time.Time) ([]byte, error) {
+	if !now.Before(c.OldSecretUntil) {
+		return nil, nil
 	}
-	key[3] = "secret_file"
-	secret, err := ReadSecret(c.SecretFile)
-	if err != nil {
-		return nil, Faults{f.Fault(err.Error(), key...)}
+	return f.clientSecret(c, "old_secret", c.OldSecretFile, c.InlineOldSecret)
+}
+
+func (f *File) clientSecret(c Client, name, file string, inline Secret) ([]byte, error) {
+	key := []string{"radius", "client", c.Name, name}
+	secret := inline.Bytes()
+	if file != "" {
+		key[3] += "_file"
+		var err error
+		if secret, err = ReadSecret(file); err != nil {
+			return nil, Faults{f.Fault(err.Error(), key...)}
+		}
 	}
 	if text := secretFault(secret, c.AllowWeakSecret); text != "" {
 		return nil, Faults{f.Fault(text, key...)}

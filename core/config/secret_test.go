@@ -145,3 +145,41 @@ secret = "planted-inline-12345678"
 		t.Errorf("a client without a secret has %q", secret)
 	}
 }
+
+// The old secret is read until its time, and afterwards nobody looks for it.
+func TestOldClientSecret(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"new.secret": "planted-new-12345678", "old.secret": "planted-old-12345678"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for until, want := range map[string]time.Time{
+		`"2027-01-31"`: time.Date(2027, 2, 1, 0, 0, 0, 0, time.Local), `2027-01-31`: time.Date(2027, 2, 1, 0, 0, 0, 0, time.Local),
+		`"2027-01-31T18:00:00Z"`: time.Date(2027, 1, 31, 18, 0, 0, 0, time.UTC), `2027-01-31T18:00:00`: time.Date(2027, 1, 31, 18, 0, 0, 0, time.Local),
+	} {
+		path := filepath.Join(dir, "keywicket.toml")
+		text := smallest + "[radius]\nlisten=[\"[::1]:1812\"]\n[radius.client.a]\naddress=[\"::1\"]\nsecret_file=\"new.secret\"\nold_secret_file=\"old.secret\"\nold_secret_until=" + until
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := f.Radius.Clients[0]
+		if !c.OldSecretUntil.Equal(want) {
+			t.Errorf("%s is %v, want %v", until, c.OldSecretUntil, want)
+		}
+		if got, err := f.OldClientSecret(c, want.Add(-time.Second)); err != nil || string(got) != "planted-old-12345678" {
+			t.Errorf("before: %q, %v", got, err)
+		}
+		c.OldSecretFile = filepath.Join(dir, "removed.secret")
+		if _, err := f.OldClientSecret(c, want.Add(-time.Second)); err == nil || !strings.Contains(err.Error(), "keywicket.toml:8: radius.client.a.old_secret_file: ") {
+			t.Errorf("a file that is not there: %v", err)
+		}
+		if got, err := f.OldClientSecret(c, want); err != nil || got != nil {
+			t.Errorf("after: %q, %v", got, err)
+		}
+	}
+}
