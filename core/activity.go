@@ -46,9 +46,9 @@ type AttemptEntry struct {
 // writes groups it by account.
 type activity struct {
 	mu        sync.Mutex
-	fresh     []attemptAt        // as they came
-	grouping  []attemptAt        // being grouped, and then among writing
-	spare     []attemptAt        // an empty list to become fresh
+	fresh     attempts           // as they came
+	grouping  attempts           // being grouped, and then among writing
+	spare     [][]attemptAt      // empty chunks for fresh
 	waiting   map[string]*doings // could not be written, and waits for the next time
 	writing   map[string]*doings // being written now
 	strangers map[string]*doings // names that have no record to be written to
@@ -58,16 +58,10 @@ type activity struct {
 	crowded  chan struct{} // a token: fresh is half full
 }
 
-// An attemptAt is an attempt at the account called name.
-type attemptAt struct {
-	name string
-	happened
-}
-
 // doings are what happened at one account and is not written.
 type doings struct {
 	usages   map[string]usage // by id of the app password
-	attempts []happened       // oldest first
+	attempts []happened       // oldest first; more than are kept of an account
 }
 
 type usage struct {
@@ -99,12 +93,15 @@ func newActivity() *activity {
 func (a *activity) add(name string, h happened) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.fresh) >= maxFresh {
+	if a.fresh.n >= maxFresh {
 		a.lost++
 		return
 	}
-	a.fresh = append(a.fresh, attemptAt{name, h})
-	if len(a.fresh) == maxFresh/2 {
+	if a.fresh.isFull() {
+		a.fresh.chunks = append(a.fresh.chunks, a.emptyChunk())
+	}
+	a.fresh.add(attemptAt{name, h})
+	if a.fresh.n == maxFresh/2 {
 		select {
 		case a.crowded <- struct{}{}:
 		default:
@@ -112,9 +109,20 @@ func (a *activity) add(name string, h happened) {
 	}
 }
 
+// emptyChunk returns a chunk for fresh.
+func (a *activity) emptyChunk() []attemptAt {
+	n := len(a.spare)
+	if n == 0 {
+		return make([]attemptAt, 0, chunkLength)
+	}
+	chunk := a.spare[n-1]
+	a.spare[n-1], a.spare = nil, a.spare[:n-1]
+	return chunk
+}
+
 func (d *doings) add(h happened) {
-	if len(d.attempts) >= historyLength {
-		d.attempts = append(d.attempts[:0], d.attempts[1:]...)
+	if len(d.attempts) == 2*historyLength { // not one by one: that would move all of them each time
+		d.attempts = append(d.attempts[:0], d.attempts[historyLength+1:]...)
 	}
 	d.attempts = append(d.attempts, h)
 	if h.reason == "" && h.ref.ID != "" {
@@ -188,10 +196,10 @@ func (a *activity) pending(name string) []doings {
 		}
 	}
 	var fresh doings
-	for _, list := range [][]attemptAt{a.grouping, a.fresh} {
-		for i := range list {
-			if list[i].name == name {
-				fresh.add(list[i].happened)
+	for _, list := range []attempts{a.grouping, a.fresh} {
+		for at := range list.all {
+			if at.name == name {
+				fresh.add(at.happened)
 			}
 		}
 	}
@@ -204,18 +212,17 @@ func (a *activity) forget(name string) {
 	defer a.mu.Unlock()
 	delete(a.strangers, name)
 	delete(a.waiting, name)
-	a.fresh = slices.DeleteFunc(a.fresh, func(at attemptAt) bool { return at.name == name })
+	a.fresh.forget(name)
 }
 
 // take moves all that is not written into writing, and returns the names.
 func (a *activity) take() []string {
 	a.mu.Lock()
-	a.grouping, a.fresh, a.spare = a.fresh, a.spare, nil
+	a.grouping, a.fresh = a.fresh, attempts{}
 	a.writing, a.waiting = a.waiting, make(map[string]*doings)
 	a.mu.Unlock()
 	groups := make(map[string]*doings)
-	for i := range a.grouping { // nobody changes it meanwhile
-		at := &a.grouping[i]
+	for at := range a.grouping.all { // nobody changes it meanwhile
 		d := groups[at.name]
 		if d == nil {
 			d = &doings{}
@@ -225,8 +232,12 @@ func (a *activity) take() []string {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	clear(a.grouping)
-	a.grouping, a.spare = nil, a.grouping[:0]
+	for _, chunk := range a.grouping.chunks {
+		if clear(chunk); len(a.spare) < maxSpare {
+			a.spare = append(a.spare, chunk[:0])
+		}
+	}
+	a.grouping = attempts{}
 	for name, d := range groups {
 		a.writing[name] = joined(a.writing[name], d)
 	}
