@@ -21,6 +21,8 @@ type account struct {
 	asked    time.Time // when the directory said so
 	revision store.Revision
 
+	generation uint64 // of the record; each change of it has the next
+
 	id        [16]byte
 	twoStep   bool
 	passwords []password
@@ -110,7 +112,7 @@ func (a *account) find(keys *keyring.Keyring, inner []byte) taggedText {
 // newAccount makes what a sign-in needs of what the directory and the record
 // say. A record that is of another owner, or none, gives no app passwords.
 func newAccount(dir directory.Account, rec *record.Account, rev store.Revision, asked time.Time, known *scopes) *account {
-	a := &account{dir: dir, asked: asked, revision: rev, twoStep: dir.TwoStep == directory.On}
+	a := &account{dir: dir, asked: asked, revision: rev, generation: rec.Generation, twoStep: dir.TwoStep == directory.On}
 	if !belongs(rec, dir) {
 		return a
 	}

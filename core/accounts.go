@@ -173,8 +173,9 @@ func (e *Engine) erase(ctx context.Context, name string) error {
 	if err != nil {
 		return storeError("erase account", err)
 	}
-	// A revision of the store is never below the number of writes of a record.
-	rec := &record.Account{Generation: uint64(entry.Revision) + 1, Removed: true}
+	// A revision of the store is never below the number of writes of a record,
+	// but for a store whose past was put back while this ran.
+	rec := &record.Account{Generation: max(uint64(entry.Revision), e.cache.generation(name)) + 1, Removed: true}
 	op, err := e.put(record.KindAccount, record.PrefixAccount+name, rec, entry.Revision)
 	if err != nil {
 		return err

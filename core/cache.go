@@ -51,6 +51,10 @@ type cacheEntry struct {
 	at        int  // in ring
 	used      bool // since the hand passed
 	oldRecord bool // the account's record changed since it was read
+
+	// generation is the latest that the account's record is known to have had,
+	// which after a change is later than that of the account.
+	generation uint64
 }
 
 // A ticket is the right to put what is read after it was taken.
@@ -86,6 +90,30 @@ func (c *cache) get(name string) (a *account, oldRecord bool, t ticket) {
 	return e, e.cached.oldRecord, ticket(s.changes)
 }
 
+// generation returns the latest that the record of the account called name is
+// known to have had: it has this one now, or a later.
+func (c *cache) generation(name string) uint64 {
+	s := c.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[name]; e != nil {
+		return e.cached.generation
+	}
+	return 0
+}
+
+// dropWritten is dropRecord for one that was written here, with this
+// generation.
+func (c *cache) dropWritten(name string, generation uint64) {
+	s := c.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes++
+	if e := s.entries[name]; e != nil {
+		e.cached.oldRecord, e.cached.generation = true, max(e.cached.generation, generation)
+	}
+}
+
 // put keeps a, which was never put before, unless something of its shard changed since t was taken.
 func (c *cache) put(name string, a *account, t ticket) {
 	size := a.size()
@@ -95,12 +123,16 @@ func (c *cache) put(name string, a *account, t ticket) {
 	if ticket(s.changes) != t || size > s.limit {
 		return
 	}
-	s.remove(s.entries[name])
+	generation := a.generation
+	if old := s.entries[name]; old != nil {
+		generation = max(generation, old.cached.generation)
+		s.remove(old)
+	}
 	s.size += size
 	for s.size > s.limit {
 		s.evict()
 	}
-	a.cached = cacheEntry{name: name, size: size, at: len(s.ring)}
+	a.cached = cacheEntry{name: name, size: size, at: len(s.ring), generation: generation}
 	s.entries[name] = a
 	s.ring = append(s.ring, a)
 }

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -68,12 +69,17 @@ func (e *Engine) ask(ctx context.Context, name string) (directory.Account, error
 }
 
 // readAccount returns the account's record, or an empty one with revision 0 if
-// there is none.
+// there is none. One that is older than the cache's was put back by somebody:
+// what was deleted meanwhile would work again.
 func (e *Engine) readAccount(ctx context.Context, name string) (*record.Account, store.Revision, error) {
+	known := e.cache.generation(name) // before, for what another reads meanwhile is newer
 	var rec record.Account
 	rev, err := e.read(ctx, record.KindAccount, record.PrefixAccount+name, &rec)
 	if KindOf(err) == KindNotFound {
-		return &rec, 0, nil
+		rev, err = 0, nil
+	}
+	if err == nil && rec.Generation < known {
+		err = &Error{Op: "read account", Kind: KindDamaged, Err: fmt.Errorf("the record is of generation %d, and %d was there before: an older copy was put back", rec.Generation, known)}
 	}
 	return &rec, rev, err
 }

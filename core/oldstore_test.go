@@ -12,6 +12,7 @@ import (
 	"github.com/keywicket/keywicket/core/directory/local"
 	"github.com/keywicket/keywicket/core/keyring"
 	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/core/store/badgerstore"
 )
 
@@ -35,19 +36,23 @@ type kept struct {
 // openKept opens a copy of the store in dir, on a clock that stands at k.Time.
 func openKept(t *testing.T, dir string, k *kept) *fixture {
 	t.Helper()
-	keys, err := keyring.ReadFile(filepath.Join(dir, "keyring"))
-	must(t, err)
 	disk, err := badgerstore.Open(filepath.Join(dir, "store"), badgerstore.Options{})
 	must(t, err)
 	t.Cleanup(func() { must(t, disk.Close()) })
-	return newFixture(t, func(f *fixture) {
-		f.now, f.keys, f.opt.Keyring = k.Time, keys, keys
-		f.store = &faultyStore{Store: disk}
-		f.opt.Store = f.store
-		f.opt.Directory = local.New(f.store, keys, local.Options{Now: f.clock, Cost: local.Cost{Time: 1, MemoryKiB: 8, Threads: 1}})
-		f.policy.Profiles["chap"] = core.Profile{Letters: 20, Services: []string{"radius/*"}, Methods: []proof.Method{proof.MethodCHAP}}
-		f.policy.Profiles["lounge"] = core.Profile{Letters: 28, Services: []string{"radius/lounge"}, Methods: []proof.Method{proof.MethodCleartext}}
-	})
+	return newFixture(t, func(f *fixture) { f.useKept(dir, disk, k) })
+}
+
+// useKept gives f the store and the keyring of dir.
+func (f *fixture) useKept(dir string, disk store.Store, k *kept) {
+	f.t.Helper()
+	keys, err := keyring.ReadFile(filepath.Join(dir, "keyring"))
+	must(f.t, err)
+	f.now, f.keys, f.opt.Keyring = k.Time, keys, keys
+	f.store = &faultyStore{Store: disk}
+	f.opt.Store = f.store
+	f.opt.Directory = local.New(f.store, keys, local.Options{Now: f.clock, Cost: local.Cost{Time: 1, MemoryKiB: 8, Threads: 1}})
+	f.policy.Profiles["chap"] = core.Profile{Letters: 20, Services: []string{"radius/*"}, Methods: []proof.Method{proof.MethodCHAP}}
+	f.policy.Profiles["lounge"] = core.Profile{Letters: 28, Services: []string{"radius/lounge"}, Methods: []proof.Method{proof.MethodCleartext}}
 }
 
 // TestStoresOfReleasedVersions: what an earlier version wrote is read by this

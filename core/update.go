@@ -59,7 +59,11 @@ func (e *Engine) update(ctx context.Context, name string, change func(rec *recor
 		}
 		op.Revokes = revokes
 		_, err = e.store.Apply(ctx, store.Batch{op})
-		e.cache.dropRecord(name, latest) // also after an error: its outcome may be unknown
+		if err == nil {
+			e.cache.dropWritten(name, rec.Generation)
+		} else {
+			e.cache.dropRecord(name, latest) // its outcome may be unknown
+		}
 		if errors.Is(err, store.ErrConflict) {
 			continue
 		}
