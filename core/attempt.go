@@ -14,6 +14,8 @@ type Attempt struct {
 	Service string      // where, said by the bridge: "radius/vpn1", "pam/sshd"
 	Source  netip.Addr  // who asked, or the zero Addr
 	Device  string      // Calling-Station-Id, remote host; empty if not known
+	Client  string      // who asks for the device, by its name in the configuration, where Service does not tell it; may be empty
+	Port    string      // where at the client the device is: NAS-Port; empty if not known
 }
 
 // A Grant is the answer to an attempt that succeeded. There is none without a

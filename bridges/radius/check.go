@@ -63,15 +63,8 @@ func (k *checker) server(c *Config) {
 		k.fault("", "listen", `no address to listen on; write one as "0.0.0.0:1812"`)
 	}
 	seen := map[string]bool{}
-	for _, address := range c.Listen {
-		if _, err := network(address); err != nil {
-			k.fault("", "listen", "%v", err)
-		}
-		if seen[address] && !strings.HasSuffix(address, ":0") {
-			k.fault("", "listen", "%q stands there twice", address)
-		}
-		seen[address] = true
-	}
+	k.addresses("listen", c.Listen, seen)
+	k.addresses("accounting", c.Accounting, seen)
 	if c.RejectDelay < 0 || c.RejectDelay > maxRejectDelay {
 		k.fault("", "reject_delay", "%v is not between 0 and %v", c.RejectDelay, maxRejectDelay)
 	}
@@ -85,6 +78,19 @@ func (k *checker) server(c *Config) {
 	}
 	if len(c.Clients) == 0 {
 		k.warn("", "client", "there is no client, so every request will be ignored")
+	}
+}
+
+// addresses checks what is listened on; seen has what is taken already.
+func (k *checker) addresses(field string, all []string, seen map[string]bool) {
+	for _, address := range all {
+		if _, err := network(address); err != nil {
+			k.fault("", field, "%v", err)
+		}
+		if seen[address] && !strings.HasSuffix(address, ":0") {
+			k.fault("", field, "%q stands there twice", address)
+		}
+		seen[address] = true
 	}
 }
 

@@ -24,7 +24,8 @@ type client struct {
 	service string
 	keys    []*key // Secrets: the new one, and during a change the old one
 	peer    *peer
-	unsure  bool // Memory could not say whether it ever signed: take it that it did
+	interim time.Duration // Acct-Interim-Interval that it is told; 0: none
+	unsure  bool          // Memory could not say whether it ever signed: take it that it did
 }
 
 // A peer is what is known of a device by its name, from one configuration to
@@ -37,6 +38,7 @@ type peer struct {
 	statuses window
 	queue    queue
 	delayed  atomic.Int32 // its Rejects that wait
+	reports  atomic.Int32 // its Accounting-Requests that are being recorded
 }
 
 func newPeer(name string) *peer {
@@ -54,7 +56,7 @@ func newTable(config Config, before *table) *table {
 	t := &table{config: config, clients: map[netip.Prefix]*client{}, names: map[string]*client{}, peers: map[string]*peer{}}
 	for i := range config.Clients {
 		said := &config.Clients[i]
-		c := &client{Client: said, service: said.service()}
+		c := &client{Client: said, service: said.service(), interim: interimInterval(said.Reply)}
 		t.names[said.Name] = c
 		var known []*key
 		if before != nil {
@@ -123,6 +125,8 @@ func (c *client) requires() bool {
 // Nothing in p has been decoded yet, and nothing is changed by it.
 func (c *client) authenticate(p *packet, now time.Time) (*key, drop) {
 	switch {
+	case p.code() == codeAccountingRequest:
+		return c.authenticateReport(p, now)
 	case p.signatures > 1:
 		return nil, dropMessageAuthenticator
 	case p.signatures == 1:

@@ -43,6 +43,9 @@ type Config struct {
 	// "0.0.0.0:1812" (IPv4 alone), "[::]:1812" (IPv6 alone) or ":1812" (both).
 	Listen []string
 
+	// Accounting has addresses for accounting, written alike. None: off.
+	Accounting []string
+
 	Clients []Client
 	Replies Replies
 

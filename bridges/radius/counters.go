@@ -33,6 +33,9 @@ const (
 	dropAmplification
 	dropSuperseded
 	dropSend
+	dropRequestAuthenticator
+	dropReport
+	dropUnrecorded
 	dropEnd
 )
 
@@ -63,6 +66,9 @@ var dropNames = [dropEnd]string{
 	dropAmplification:          "amplification",
 	dropSuperseded:             "superseded",
 	dropSend:                   "send-failed",
+	dropRequestAuthenticator:   "bad-request-authenticator",
+	dropReport:                 "bad-accounting",
+	dropUnrecorded:             "not-recorded",
 }
 
 func (d drop) String() string {
@@ -75,13 +81,19 @@ func (d drop) String() string {
 // DropReasons returns every reason that Counters.Dropped can have.
 func DropReasons() []string { return append([]string(nil), dropNames[dropNone+1:]...) }
 
-// Codes of RFC 2865, section 3, and RFC 5997.
+// Codes of RFC 2865, section 3, RFC 2866, section 3, RFC 5997 and RFC 5176,
+// section 2.3.
 const (
-	codeAccessRequest   = 1
-	codeAccessAccept    = 2
-	codeAccessReject    = 3
-	codeAccessChallenge = 11
-	codeStatusServer    = 12
+	codeAccessRequest      = 1
+	codeAccessAccept       = 2
+	codeAccessReject       = 3
+	codeAccountingRequest  = 4
+	codeAccountingResponse = 5
+	codeAccessChallenge    = 11
+	codeStatusServer       = 12
+	codeDisconnectRequest  = 40
+	codeDisconnectACK      = 41
+	codeDisconnectNAK      = 42
 )
 
 // A counted is the place of a code in the counters.
@@ -93,12 +105,18 @@ const (
 	countedReject
 	countedChallenge
 	countedStatus
+	countedAccounting
+	countedRecorded
+	countedDisconnect
+	countedDisconnectACK
+	countedDisconnectNAK
 	countedOther
 	countedEnd
 )
 
 var codeNames = [countedEnd]string{
-	"access-request", "access-accept", "access-reject", "access-challenge", "status-server", "other",
+	"access-request", "access-accept", "access-reject", "access-challenge", "status-server",
+	"accounting-request", "accounting-response", "disconnect-request", "disconnect-ack", "disconnect-nak", "other",
 }
 
 // PacketCodes returns every code that Counters.Packets can have.
@@ -116,6 +134,16 @@ func countedCode(code byte) counted {
 		return countedChallenge
 	case codeStatusServer:
 		return countedStatus
+	case codeAccountingRequest:
+		return countedAccounting
+	case codeAccountingResponse:
+		return countedRecorded
+	case codeDisconnectRequest:
+		return countedDisconnect
+	case codeDisconnectACK:
+		return countedDisconnectACK
+	case codeDisconnectNAK:
+		return countedDisconnectNAK
 	}
 	return countedOther
 }

@@ -27,7 +27,7 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 	why := p.parse(datagram)
 	if why == dropNone {
 		s.counters.packet(p.code())
-		if code := p.code(); code != codeAccessRequest && code != codeStatusServer {
+		if !from.takes(p.code()) {
 			why = dropCode
 		}
 	}
@@ -42,7 +42,7 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 	if k.old {
 		s.usedOld(c, k, source, now)
 	}
-	if p.signatures == 1 && c.RequireMessageAuthenticator == RequireAuto {
+	if p.signatures == 1 && !from.accounting && c.RequireMessageAuthenticator == RequireAuto {
 		s.remember(c)
 	}
 	s.admit(t, c, k, l, from, now)
@@ -53,6 +53,10 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now time.Time) {
 	p := &l.packet
 	var e *exchange
+	if p.code() == codeAccountingRequest {
+		s.admitReport(t, c, k, l, from, now)
+		return
+	}
 	if p.code() == codeStatusServer {
 		if !c.peer.statuses.pass(now) {
 			s.counters.drop(dropStatusRate)
@@ -81,7 +85,7 @@ func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now tim
 func (s *Server) exchange(c *client, l *lane, from *path, now time.Time) *exchange {
 	p := &l.packet
 	at := slot{from: from.from, sock: from.sock.number(), id: p.id()}
-	verdict, e, reply := c.peer.history.take(at, authenticator(p.authenticator()), c.AllowReplayedAuthenticator, now)
+	verdict, e, reply := c.peer.history.take(at, authenticator(p.authenticator()), c.AllowReplayedAuthenticator || p.code() == codeAccountingRequest, now)
 	switch verdict {
 	case verdictNew:
 		return e
@@ -146,7 +150,9 @@ func refusal(why drop) string {
 	case dropProxyState:
 		return "it carries a Proxy-State but no Message-Authenticator (CVE-2024-3596). Let the proxy in between send Message-Authenticator"
 	case dropCode:
-		return "it is neither an Access-Request nor a Status-Server. Look at which port the client sends what to"
+		return "it is nothing that belongs on this port. Look at which port the client sends what to: sign-ins to radius.listen, accounting to radius.accounting"
+	case dropRequestAuthenticator:
+		return "its Request Authenticator is wrong. Most often the shared secret here is not the one at the client; otherwise somebody forges"
 	}
 	return "it is no well-formed RADIUS packet"
 }

@@ -72,10 +72,13 @@ func (r *request) reject() ([]byte, error) {
 	return b.seal(r.key, &r.packet)
 }
 
-// alive answers a Status-Server. It ignores what else is in it (RFC 5997,
-// section 3).
+// alive answers a Status-Server, by the port that it came to (RFC 5997,
+// section 3). It ignores what else is in it.
 func (r *request) alive() ([]byte, error) {
 	b := beginReply(codeAccessAccept, r.packet.id())
+	if r.accounting {
+		b.buf[0] = codeAccountingResponse
+	}
 	return b.seal(r.key, &r.packet)
 }
 

@@ -17,6 +17,8 @@ type path struct {
 	from  netip.AddrPort // without zone
 	local netip.Addr     // the address that was asked, or the zero Addr
 	iface uint32         // index; needed for link-local addresses
+
+	accounting bool // it came to a port for accounting
 }
 
 // source returns the address of the device: without zone, IPv4 as IPv4.
@@ -52,7 +54,7 @@ const (
 
 // attempt decodes r. This is the first time that anything in it is decoded.
 func (r *request) attempt() core.Attempt {
-	a := core.Attempt{Service: r.client.service, Source: r.source()}
+	a := core.Attempt{Service: r.client.service, Client: r.client.Name, Source: r.source(), Port: r.packet.port()}
 	if station, count := r.packet.find(attrCallingStationID); count > 0 {
 		a.Device = device(station)
 	}

@@ -22,6 +22,8 @@ type Server struct {
 	sockets []*socket
 	delays  *delays
 
+	sessions Sessions // nil: accounting is answered and kept nowhere
+
 	counters counters
 	requests sync.Pool // of *request
 
@@ -46,11 +48,12 @@ func Listen(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server
 	if err != nil {
 		return nil, err
 	}
-	for i, address := range config.Listen {
+	for i, address := range slices.Concat(config.Listen, config.Accounting) {
 		k, err := listenSocket(address, uint16(i))
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
+		k.accounting = i >= len(config.Listen)
 		s.sockets = append(s.sockets, k)
 	}
 	return s, nil
@@ -148,8 +151,12 @@ func (s *Server) Reload(config Config) error {
 		return errors.New("radius: the server is closed")
 	}
 	before := s.table.Load()
-	if !slices.Equal(slices.Sorted(slices.Values(config.Listen)), slices.Sorted(slices.Values(before.config.Listen))) {
-		return Fault{Field: "listen", Text: "the addresses to listen on cannot change while running; restart keywicket for that"}
+	for field, both := range map[string][2][]string{
+		"listen": {config.Listen, before.config.Listen}, "accounting": {config.Accounting, before.config.Accounting},
+	} {
+		if !slices.Equal(slices.Sorted(slices.Values(both[0])), slices.Sorted(slices.Values(both[1]))) {
+			return Fault{Field: field, Text: "the addresses to listen on cannot change while running; restart keywicket for that"}
+		}
 	}
 	t, err := s.prepare(config, before)
 	if err != nil {
@@ -176,12 +183,19 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// Addrs returns what Listen bound, in its order, with the ports that the
-// kernel chose where Listen said 0.
-func (s *Server) Addrs() []netip.AddrPort {
+// Addrs returns what Listen bound for authentication, in its order, with the
+// ports that the kernel chose where Listen said 0.
+func (s *Server) Addrs() []netip.AddrPort { return s.addrs(false) }
+
+// AccountingAddrs does the same for accounting.
+func (s *Server) AccountingAddrs() []netip.AddrPort { return s.addrs(true) }
+
+func (s *Server) addrs(accounting bool) []netip.AddrPort {
 	var all []netip.AddrPort
 	for _, k := range s.sockets {
-		all = append(all, k.addr())
+		if k.accounting == accounting {
+			all = append(all, k.addr())
+		}
 	}
 	return all
 }

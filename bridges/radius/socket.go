@@ -23,8 +23,9 @@ const (
 // A socket is one address that is listened on, whatever number of sockets the
 // kernel has for it: for all that is remembered of requests they are one.
 type socket struct {
-	conns []*datagram.Conn
-	id    uint16
+	conns      []*datagram.Conn
+	id         uint16
+	accounting bool
 
 	mu  sync.Mutex
 	out *datagram.Writer // for what no reader answers; mu is held
@@ -88,7 +89,7 @@ type lane struct {
 // read hands every datagram of c to the server until c is closed.
 func (s *Server) read(ctx context.Context, k *socket, c *datagram.Conn) {
 	l, r := &lane{out: c.NewWriter()}, c.NewReader()
-	at := path{sock: k}
+	at := path{sock: k, accounting: k.accounting}
 	for {
 		if err := r.Read(); err != nil {
 			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/user"
 	"strconv"
@@ -180,6 +181,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	}
 	if d.radius != nil {
 		s.Bridges["radius"] = radiusStatus(d.radius)
+		if all := addressTexts(d.radius.AccountingAddrs()); len(all) > 0 {
+			s.Bridges["radius-accounting"] = &controlv1.BridgeStatus{Addresses: all}
+		}
 	}
 	if err := d.degraded(); err != nil {
 		s.Warnings = append(s.Warnings, "the store: "+err.Error())
@@ -204,10 +208,7 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 }
 
 func radiusStatus(r *radius.Server) *controlv1.BridgeStatus {
-	b := &controlv1.BridgeStatus{Counters: map[string]uint64{}}
-	for _, a := range r.Addrs() {
-		b.Addresses = append(b.Addresses, net.JoinHostPort(a.Addr().String(), strconv.Itoa(int(a.Port()))))
-	}
+	b := &controlv1.BridgeStatus{Addresses: addressTexts(r.Addrs()), Counters: map[string]uint64{}}
 	c := r.Counters()
 	for code, n := range c.Packets {
 		b.Counters[code] = n
@@ -216,6 +217,14 @@ func radiusStatus(r *radius.Server) *controlv1.BridgeStatus {
 		b.Counters["dropped, "+reason] = n
 	}
 	return b
+}
+
+func addressTexts(all []netip.AddrPort) []string {
+	var texts []string
+	for _, a := range all {
+		texts = append(texts, net.JoinHostPort(a.Addr().String(), strconv.Itoa(int(a.Port()))))
+	}
+	return texts
 }
 
 // freeOctets returns the room that is left where dir is, or 0.

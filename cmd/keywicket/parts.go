@@ -137,9 +137,6 @@ func checkParts(f *config.File) config.Faults {
 func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 	r := f.Radius
 	var faults config.Faults
-	if len(r.Accounting) > 0 {
-		faults = append(faults, f.Fault("this version has no accounting yet; take the key out", "radius", "accounting"))
-	}
 	c := radius.Config{
 		RejectDelay: max(r.RejectDelay, 1), // 0 is the bridge's word for its default
 		Realm:       radius.Realm(r.Realm),
@@ -148,6 +145,9 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 	}
 	for _, a := range r.Listen {
 		c.Listen = append(c.Listen, a.String())
+	}
+	for _, a := range r.Accounting {
+		c.Accounting = append(c.Accounting, a.String())
 	}
 	for _, g := range f.Groups {
 		c.Replies.Groups[g.Name] = replies(f, &faults, g.Reply, "group", g.Name)
