@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A Path is where a datagram came from, and so where its answer goes: back to
@@ -101,6 +102,12 @@ func (c *Conn) Addr() netip.AddrPort { return c.udp.LocalAddr().(*net.UDPAddr).A
 
 // Offloads says whether the kernel takes and gives many datagrams in one piece.
 func (c *Conn) Offloads() (receive, send bool) { return c.gro, c.gso.Load() }
+
+// DisableOffload makes every datagram that is written one of its own.
+func (c *Conn) DisableOffload() { c.gso.Store(false) }
+
+// SetReadDeadline ends every Read at t, which then returns os.ErrDeadlineExceeded.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.udp.SetReadDeadline(t) }
 
 // Close ends every Read, which then returns net.ErrClosed.
 func (c *Conn) Close() error { return c.udp.Close() }

@@ -1,0 +1,213 @@
+package load
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/keywicket/keywicket/bridges/radius/datagram"
+	"github.com/keywicket/keywicket/core/proof"
+)
+
+const (
+	tick     = time.Millisecond      // how exact a rate is kept
+	lookOver = 50 * time.Millisecond // how often repeats are looked for
+)
+
+// A flow is what comes from one port.
+type flow struct {
+	*plan
+	conn   *datagram.Conn
+	out    *datagram.Writer
+	signer *signer
+	random *rand.ChaCha8
+	to     datagram.Path
+	nas    string
+
+	inFlight int     // at a time; or
+	rate     float64 // a second
+	phase    time.Duration
+	begun    time.Time
+	sent     int64 // requests, of the rate
+
+	waiting [ids]waiting
+	free    []byte // identifiers
+	result  Result
+}
+
+// A waiting is a request without a reply yet.
+type waiting struct {
+	busy   bool
+	wrong  bool // its password
+	tries  int
+	since  time.Time // when it was due
+	again  time.Time // when it is sent again
+	octets int
+	raw    [512]byte
+}
+
+func newFlow(r *plan, conn *datagram.Conn) *flow {
+	f := &flow{plan: r, conn: conn, out: conn.NewWriter(), signer: newSigner(r.Secret), random: rand.NewChaCha8(randomSeed()),
+		to: datagram.Path{Peer: r.Server}, nas: "bench"}
+	for id := ids - 1; id >= 0; id-- {
+		f.free = append(f.free, byte(id))
+	}
+	return f
+}
+
+// run sends and receives until ctx ends.
+func (f *flow) run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = f.conn.Close() })
+	defer stop()
+	in := f.conn.NewReader()
+	f.begun = time.Now().Add(f.phase)
+	var looked, deadline time.Time
+	for ctx.Err() == nil {
+		now := time.Now()
+		f.sendDue(now)
+		if now.Sub(looked) >= lookOver {
+			f.lookOver(now)
+			looked = now
+		}
+		if _, err := f.out.Flush(); err != nil && ctx.Err() == nil {
+			return err
+		}
+		wait := lookOver
+		if f.rate > 0 {
+			wait = tick
+		}
+		if f.rate > 0 || !now.Before(deadline) {
+			deadline = now.Add(wait)
+			_ = f.conn.SetReadDeadline(deadline)
+		}
+		if err := in.Read(); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil {
+				continue
+			}
+			return err
+		}
+		now = time.Now()
+		for data, _, ok := in.Next(); ok; data, _, ok = in.Next() {
+			f.reply(data, now)
+		}
+	}
+	return nil
+}
+
+// sendDue sends what is due.
+func (f *flow) sendDue(now time.Time) {
+	if f.rate == 0 {
+		for len(f.free) > ids-f.inFlight {
+			f.send(now, now)
+		}
+		return
+	}
+	due := int64(now.Sub(f.begun).Seconds() * f.rate)
+	for f.sent < due && len(f.free) > 0 {
+		at := f.begun.Add(time.Duration(float64(f.sent) / f.rate * 1e9))
+		if late := now.Sub(at); late > tick { // else it is as exact as it gets
+			at = at.Add(tick)
+			if f.measuring.Load() {
+				f.result.Late = max(f.result.Late, late)
+			}
+		} else {
+			at = now
+		}
+		f.send(now, at)
+		f.sent++
+	}
+}
+
+// send sends a new request, which was due at since.
+func (f *flow) send(now, since time.Time) {
+	id := f.free[len(f.free)-1]
+	f.free = f.free[:len(f.free)-1]
+	w := &f.waiting[id]
+	account := f.account(f.random.Uint64())
+	password := account.Password
+	w.wrong = f.Wrong > 0 && float64(f.random.Uint64()>>11)/(1<<53) < f.Wrong
+	if w.wrong {
+		password = f.plan.wrong
+	}
+	w.busy, w.tries, w.since, w.again = true, 1, since, now.Add(f.Repeat)
+	w.octets = len(f.request(w.raw[:0], id, account.Name, password))
+	_, _ = f.out.Add(w.raw[:w.octets], &f.to) // what is lost is sent again
+}
+
+// request appends an Access-Request with a random authenticator.
+func (f *flow) request(b []byte, id byte, name, password string) []byte {
+	b = append(b, 1, id, 0, 0)
+	b = binary.LittleEndian.AppendUint64(b, f.random.Uint64())
+	b = binary.LittleEndian.AppendUint64(b, f.random.Uint64())
+	b = append(b, 80, 18) // Message-Authenticator first (CVE-2024-3596)
+	b = append(b, make([]byte, 16)...)
+	b = appendText(b, 1, name)
+	if f.Method == proof.MethodMSCHAPv2 {
+		b = appendMSCHAPv2(b, f.random, name, password)
+	} else {
+		b = f.signer.appendPassword(b, password)
+	}
+	b = appendText(b, 32, f.nas)
+	putLength(b)
+	f.signer.sign(b, b[22:38])
+	return b
+}
+
+// lookOver sends again what has waited for long, and gives up what has for too
+// long.
+func (f *flow) lookOver(now time.Time) {
+	for id := range f.waiting {
+		w := &f.waiting[id]
+		if !w.busy || now.Before(w.again) {
+			continue
+		}
+		if w.tries >= f.Tries {
+			f.done(byte(id))
+			f.count(&f.result.Lost)
+			continue
+		}
+		w.tries++
+		w.again = now.Add(f.Repeat)
+		f.count(&f.result.Repeats)
+		_, _ = f.out.Add(w.raw[:w.octets], &f.to)
+	}
+}
+
+func (f *flow) count(n *uint64) {
+	if f.measuring.Load() {
+		*n++
+	}
+}
+
+func (f *flow) done(id byte) {
+	f.waiting[id].busy = false
+	f.free = append(f.free, id)
+}
+
+// reply checks a reply. A second one to the same request is passed over.
+func (f *flow) reply(raw []byte, now time.Time) {
+	if len(raw) < 20 || !f.waiting[raw[1]].busy {
+		return
+	}
+	w := &f.waiting[raw[1]]
+	if !f.signer.genuine(raw, w.raw[4:20]) {
+		f.count(&f.result.Forged)
+		return
+	}
+	f.done(raw[1])
+	if !f.measuring.Load() {
+		return
+	}
+	switch accepted := raw[0] == 2; {
+	case accepted == w.wrong || raw[0] != 2 && raw[0] != 3:
+		f.result.Mistaken++
+	case accepted:
+		f.result.Accepted++
+	default:
+		f.result.Rejected++
+	}
+	f.result.Latencies.Add(now.Sub(w.since))
+}

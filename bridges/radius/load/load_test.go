@@ -1,0 +1,184 @@
+package load_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/keywicket/keywicket/bridges/radius/load"
+	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/proof"
+
+	bridge "github.com/keywicket/keywicket/bridges/radius"
+)
+
+const (
+	secret   = "correct horse battery staple"
+	password = "kfmwtbrqhjaxpdnesgcy"
+)
+
+// A verifier grants password to everybody, by every method.
+type verifier struct{}
+
+func (verifier) Verify(_ context.Context, a core.Attempt) (core.Grant, error) {
+	wrong := &core.Error{Op: "verify", Kind: core.KindDenied, Reason: core.ReasonWrong}
+	switch p := a.Proof.(type) {
+	case proof.Cleartext:
+		if string(p) != password {
+			return core.Grant{}, wrong
+		}
+	case proof.Trial:
+		material := proof.Material(p.Method(), password)
+		if !p.Try(material) {
+			return core.Grant{}, wrong
+		}
+		if d, ok := p.(proof.Deriver); ok {
+			d.Derive(material)
+		}
+	default:
+		return core.Grant{}, wrong
+	}
+	return core.Grant{Account: a.Account}, nil
+}
+
+func (verifier) Ready(context.Context) error { return nil }
+func (verifier) Jitter(string) uint64        { return 0 }
+
+func serve(t *testing.T) netip.AddrPort {
+	t.Helper()
+	c := bridge.Client{Name: "here", Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Secrets: [][]byte{[]byte(secret)},
+		Methods: proof.Methods(), AllowInsecureMSCHAP: true}
+	s, err := bridge.Listen(bridge.Config{Listen: []string{"127.0.0.1:0"}, Clients: []bridge.Client{c}, RejectDelay: 1}, verifier{}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(context.Background()) }()
+	t.Cleanup(func() { _, _ = s.Close(), <-done })
+	return s.Addrs()[0]
+}
+
+func config(server netip.AddrPort) load.Config {
+	return load.Config{Server: server, Secret: []byte(secret), Method: proof.MethodCleartext,
+		Accounts: []load.Account{{"alain", password}, {"alain@contoso.com", password}},
+		InFlight: 32, WarmUp: 50 * time.Millisecond, Duration: 200 * time.Millisecond, Repeat: time.Second, Tries: 3}
+}
+
+// Every way to make load gets the answers that the server owes it.
+func TestRun(t *testing.T) {
+	server := serve(t)
+	for name, change := range map[string]func(*load.Config){
+		"closed loop":      func(*load.Config) {},
+		"more than a port": func(c *load.Config) { c.InFlight, c.Ports = 600, 1 },
+		"rate":             func(c *load.Config) { c.InFlight, c.Rate = 0, 2000 },
+		"MS-CHAPv2":        func(c *load.Config) { c.Method = proof.MethodMSCHAPv2 },
+		"some wrong":       func(c *load.Config) { c.Wrong, c.Duration = 0.02, time.Second },
+		"addresses":        func(c *load.Config) { c.From = load.Addresses(netip.MustParseAddr("127.0.1.1"), 3) },
+		"single":           func(c *load.Config) { c.Single = true },
+		"in order":         func(c *load.Config) { c.InOrder = true },
+		"flood":            func(c *load.Config) { c.Flood = 2000 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := config(server)
+			change(&c)
+			begun, ended := false, false
+			c.Begin, c.End = func() { begun = true }, func() { ended = true }
+			r, err := load.Run(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Accepted == 0 || (r.Rejected > 0) != (c.Wrong > 0) || r.Mistaken+r.Forged+r.Answered > 0 || (r.Flooded > 0) != (c.Flood > 0) {
+				t.Errorf("%d accepted, %d rejected, %d mistaken, %d forged, %d flooded, %d of these answered", r.Accepted, r.Rejected, r.Mistaken, r.Forged, r.Flooded, r.Answered)
+			}
+			if r.Latencies.Count() != r.Replies() || r.Latencies.Percentile(50) <= 0 || r.Latencies.Percentile(50) > r.Latencies.Most() || !begun || !ended {
+				t.Errorf("%d latencies of %d replies, half %v, most %v; begun %v, ended %v", r.Latencies.Count(), r.Replies(), r.Latencies.Percentile(50), r.Latencies.Most(), begun, ended)
+			}
+		})
+	}
+}
+
+// A server that answers wrongly is found out: one that accepts what is wrong,
+// and one that does not know the shared secret.
+func TestRunFindsFaults(t *testing.T) {
+	server := serve(t)
+	c := config(server)
+	c.Accounts[1].Password = "something else" // what is right to us is wrong to it
+	c.WarmUp = 0                              // soon it is silent to so many failures
+	r, err := load.Run(t.Context(), c)
+	if err != nil || r.Mistaken == 0 || r.Accepted == 0 {
+		t.Errorf("%d mistaken, %d accepted, %v", r.Mistaken, r.Accepted, err)
+	}
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go func() { // sends an Access-Accept that is signed with nothing
+		var buf [4096]byte
+		for {
+			n, from, err := conn.ReadFrom(buf[:])
+			if err != nil {
+				return
+			}
+			buf[0] = 2
+			_, _ = conn.WriteTo(buf[:n], from)
+		}
+	}()
+	c = config(netip.MustParseAddrPort(conn.LocalAddr().String()))
+	c.Repeat, c.Duration = 50*time.Millisecond, time.Second
+	if r, err = load.Run(t.Context(), c); err != nil || r.Forged == 0 || r.Replies() != 0 || r.Repeats == 0 || r.Lost == 0 {
+		t.Errorf("%d forged, %d replies, %d repeats, %d lost, %v", r.Forged, r.Replies(), r.Repeats, r.Lost, err)
+	}
+}
+
+func TestConfigFaults(t *testing.T) {
+	for name, change := range map[string]func(*load.Config){
+		"secret":   func(c *load.Config) { c.Secret = nil },
+		"accounts": func(c *load.Config) { c.Accounts = nil },
+		"name":     func(c *load.Config) { c.Accounts[0].Name = "" },
+		"password": func(c *load.Config) { c.Accounts[0].Password = string(make([]byte, 129)) },
+		"both":     func(c *load.Config) { c.Rate = 1 },
+		"neither":  func(c *load.Config) { c.InFlight = 0 },
+		"wrong":    func(c *load.Config) { c.Wrong = 1.1 },
+		"tries":    func(c *load.Config) { c.Tries = 0 },
+		"method":   func(c *load.Config) { c.Method = proof.MethodCHAP },
+		"from":     func(c *load.Config) { c.From = []netip.Addr{netip.MustParseAddr("192.0.2.1")} },
+	} {
+		c := config(netip.MustParseAddrPort("127.0.0.1:9"))
+		change(&c)
+		if _, err := load.Run(t.Context(), c); err == nil {
+			t.Errorf("%s: no fault", name)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := load.Run(ctx, config(netip.MustParseAddrPort("127.0.0.1:9"))); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// Percentiles are within 3 %, whatever the lengths are.
+func TestLatencies(t *testing.T) {
+	for _, unit := range []time.Duration{1, 37, time.Microsecond, time.Millisecond, time.Second} {
+		var l load.Latencies
+		for i := range 1000 {
+			l.Add(time.Duration(i+1) * unit)
+		}
+		for _, p := range []float64{1, 50, 90, 99, 99.9, 100} {
+			want := float64(unit) * p * 10
+			if got := float64(l.Percentile(p)); got < want*0.999 || got > want*1.04 && got > want+1 {
+				t.Errorf("unit %v: %v %% are within %v, want %v", unit, p, got, want)
+			}
+		}
+	}
+	var none load.Latencies
+	none.Add(-1)
+	none.Add(200 * 24 * time.Hour)
+	if none.Count() != 2 || none.Percentile(1) > 1 {
+		t.Errorf("%d, %v", none.Count(), none.Percentile(1))
+	}
+}
