@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -18,6 +17,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/keywicket/keywicket/bridges/socket"
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/plugins/proto/controlv1"
 )
@@ -66,24 +66,15 @@ type Server struct {
 // Listen makes the socket. One that a dead daemon left behind is replaced; one
 // that a living daemon listens on is an error.
 func Listen(opt Options) (*Server, error) {
-	if err := removeStale(opt.Path); err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("unix", opt.Path)
-	if err != nil {
-		return nil, fmt.Errorf("the control socket %s cannot be made: %w; does its folder exist, and may this user write there?", opt.Path, err)
-	}
 	mode := fs.FileMode(0o600)
 	if opt.Group > 0 {
 		mode = 0o660
-		if err := os.Chown(opt.Path, -1, opt.Group); err != nil {
-			return nil, errors.Join(fmt.Errorf("the control socket cannot be given to its group: %w", err), l.Close())
-		}
 	}
-	if err := os.Chmod(opt.Path, mode); err != nil {
-		return nil, errors.Join(fmt.Errorf("the control socket: %w", err), l.Close())
+	l, err := socket.Listen(socket.Options{Path: opt.Path, Name: "control socket", Mode: mode, Group: opt.Group})
+	if err != nil {
+		return nil, err
 	}
-	s := &Server{listener: newLimited(l.(*net.UnixListener), maxConnections), opt: opt}
+	s := &Server{listener: newLimited(l, maxConnections), opt: opt}
 	s.grpc = grpc.NewServer(
 		grpc.Creds(peerCredentials{}),
 		grpc.MaxRecvMsgSize(maxRequest),
@@ -145,25 +136,6 @@ type slotConn struct {
 func (c *slotConn) Close() error {
 	defer c.release()
 	return c.UnixConn.Close()
-}
-
-// removeStale removes the socket that nobody listens on any more.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("the control socket: %w", err)
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there and is no socket; choose another path for the control socket", path)
-	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		conn.Close()
-		return fmt.Errorf("another daemon listens on %s; stop it first, or choose another path for the control socket", path)
-	}
-	return os.Remove(path)
 }
 
 // Addr returns the path of the socket.

@@ -73,9 +73,11 @@ func importRules() []importRule {
 		// A bridge knows the engine and its own protocol, and no other bridge.
 		{"bridges/radius", append([]string{"layeh.com/radius", "golang.org/x/crypto", "golang.org/x/net", "golang.org/x/sys"}, words...),
 			append(notForBridges, grpc, "plugins", "bridges/pam", "bridges/control", "bridges/web")},
-		{"bridges/pam", append([]string{"golang.org/x/sys"}, words...),
+		// What the bridges on unix sockets have in common.
+		{"bridges/socket", []string{"golang.org/x/sys"}, append(notForBridges, "core", grpc, "plugins", "bridges/radius", "bridges/pam", "bridges/control", "bridges/web")},
+		{"bridges/pam", append([]string{"bridges/socket", "golang.org/x/sys"}, words...),
 			append(notForBridges, grpc, "plugins", "bridges/radius", "bridges/control", "bridges/web")},
-		{"bridges/control", append([]string{"plugins/proto", grpc, protobuf, "golang.org/x/sys"}, words...),
+		{"bridges/control", append([]string{"bridges/socket", "plugins/proto", grpc, protobuf}, words...),
 			append(notForBridges, "plugins/sdk", "bridges/radius", "bridges/pam", "bridges/web")},
 		{"bridges/web", append([]string{"golang.org/x/crypto"}, words...),
 			append(notForBridges, grpc, "plugins", "bridges/radius", "bridges/pam", "bridges/control")},

@@ -1,0 +1,58 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"time"
+)
+
+// Options say what socket to make.
+type Options struct {
+	Path  string
+	Name  string      // in errors: "control socket"
+	Mode  fs.FileMode // of the file
+	Group int         // id of the group that the file is given to; 0: as it comes
+}
+
+// Listen makes a socket. One that a dead daemon left behind is replaced; one
+// that a living daemon listens on, and what is no socket, is an error.
+func Listen(opt Options) (*net.UnixListener, error) {
+	if err := removeStale(opt); err != nil {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: opt.Path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("the %s %s cannot be made: %w; does its folder exist, and may this user write there?", opt.Name, opt.Path, err)
+	}
+	if opt.Group > 0 {
+		if err := os.Chown(opt.Path, -1, opt.Group); err != nil {
+			return nil, errors.Join(fmt.Errorf("the %s cannot be given to its group: %w", opt.Name, err), l.Close())
+		}
+	}
+	if err := os.Chmod(opt.Path, opt.Mode); err != nil {
+		return nil, errors.Join(fmt.Errorf("the %s: %w", opt.Name, err), l.Close())
+	}
+	return l, nil
+}
+
+// removeStale removes the socket that nobody listens on any more.
+func removeStale(opt Options) error {
+	info, err := os.Lstat(opt.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("the %s: %w", opt.Name, err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is there and is no socket; choose another path for the %s", opt.Path, opt.Name)
+	}
+	conn, err := net.DialTimeout("unix", opt.Path, time.Second)
+	if err == nil {
+		conn.Close()
+		return fmt.Errorf("another daemon listens on %s; stop it first, or choose another path for the %s", opt.Path, opt.Name)
+	}
+	return os.Remove(opt.Path)
+}
