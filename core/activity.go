@@ -41,6 +41,19 @@ type AttemptEntry struct {
 	AppPassword Ref    // empty if there was none
 }
 
+// Sentence tells a person why the attempt was refused and what to do; it is
+// empty for a grant. Out of scope without an app password is a service that its
+// bridge does not serve at all.
+func (a AttemptEntry) Sentence() string {
+	switch {
+	case a.Reason == "":
+		return ""
+	case a.Reason == ReasonOutOfScope && a.AppPassword.ID == "":
+		return "the service is not one where app passwords count, so that nobody looked at the password; list it in [pam] services if they shall"
+	}
+	return a.Reason.Sentence()
+}
+
 // An activity collects what happens at sign-in until it is written: attempts
 // and last uses, bounded in number. A sign-in only appends to a list; whoever
 // writes groups it by account.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -21,6 +22,9 @@ const mainChecks = 8
 // isMainPassword says whether typed is the account's main password. The error
 // is KindLimited where it was not looked at because there were too many.
 func (e *Engine) isMainPassword(ctx context.Context, name string, typed []byte) (bool, error) {
+	if untypable(typed) {
+		return false, nil
+	}
 	return e.checkMain(name, func() error { return e.directory.VerifyPassword(ctx, name, typed) })
 }
 
@@ -29,12 +33,18 @@ func (e *Engine) isMainPassword(ctx context.Context, name string, typed []byte) 
 // without harm, and not often; false may mean that it was not looked at.
 func (e *Engine) looksLikeMainPassword(ctx context.Context, name string, typed []byte) bool {
 	d, ok := e.directory.(directory.Recognizer)
-	if !ok || !e.mains.allow("", diagnoses) {
+	if !ok || untypable(typed) || !e.mains.allow("", diagnoses) {
 		return false
 	}
 	right, err := e.checkMain(name, func() error { return d.Recognize(ctx, name, typed) })
 	return err == nil && right
 }
+
+// untypable says whether typed holds a backspace or a delete, which nobody can
+// type into a password. sshd presents such a text in the place of what was typed
+// where it lets the user in under no condition: it is no try at anybody's main
+// password, and counts as none.
+func untypable(typed []byte) bool { return bytes.ContainsAny(typed, "\b\x7f") }
 
 // checkMain runs check, unless there are too many tries.
 func (e *Engine) checkMain(name string, check func() error) (bool, error) {

@@ -137,14 +137,10 @@ func fromAppPassword(p core.AppPassword) *controlv1.AppPassword {
 }
 
 func fromAttempt(a core.AttemptEntry) *controlv1.Attempt {
-	m := &controlv1.Attempt{
+	return &controlv1.Attempt{
 		Time: timestamp(a.Time), Service: a.Service, Source: a.Source, Device: a.Device, Method: string(a.Method),
-		Reason: string(a.Reason), AppPassword: fromRef(a.AppPassword),
+		Reason: string(a.Reason), Sentence: a.Sentence(), AppPassword: fromRef(a.AppPassword),
 	}
-	if a.Reason != "" {
-		m.Sentence = a.Reason.Sentence()
-	}
-	return m
 }
 
 // fromRef returns nil for no app password.

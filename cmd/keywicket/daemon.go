@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/keywicket/keywicket/bridges/control"
+	"github.com/keywicket/keywicket/bridges/pam"
 	"github.com/keywicket/keywicket/bridges/radius"
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/config"
@@ -44,6 +45,7 @@ type daemon struct {
 	engine *core.Engine
 	events core.Recorder
 	radius *radius.Server // nil: off
+	pam    *pam.Server    // nil: off
 
 	degraded func() error // what is wrong with a store that serves what it can
 
@@ -111,6 +113,13 @@ func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err err
 		})
 	}
 	f := d.file
+	given, err := givenSocket("pam")
+	if err != nil {
+		return err
+	}
+	if given != nil && f.PAM == nil {
+		d.log.Warn("the service manager listens for PAM, and the configuration has no [pam]: nobody is answered there")
+	}
 	if f.Radius != nil {
 		c, faults := radiusConfig(f)
 		if len(faults) > 0 {
@@ -121,8 +130,17 @@ func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err err
 			return err
 		}
 		defer d.radius.Close()
-		d.metrics.watch(d.radius)
+		d.metrics.register(radiusCounters{d.radius})
 		start("radius", func() error { return d.radius.Serve(ctx) })
+	}
+	if f.PAM != nil {
+		d.pam, err = pam.Listen(pam.Options{Path: f.PAM.Socket, Listener: given, Engine: d.metrics.timedPAM(d.engine), Rules: pamRules(f), Log: d.log})
+		if err != nil {
+			return err
+		}
+		defer d.pam.Close()
+		d.metrics.register(pamCounters{d.pam})
+		start("pam", func() error { return d.pam.Serve(ctx) })
 	}
 	if f.Metrics != nil {
 		stop, err := d.metrics.listen(f.Metrics.Listen.String(), d.engine, d.degraded, start)
@@ -184,6 +202,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 		if all := addressTexts(d.radius.AccountingAddrs()); len(all) > 0 {
 			s.Bridges["radius-accounting"] = &controlv1.BridgeStatus{Addresses: all}
 		}
+	}
+	if d.pam != nil {
+		s.Bridges["pam"] = pamStatus(d.pam)
 	}
 	if err := d.degraded(); err != nil {
 		s.Warnings = append(s.Warnings, "the store: "+err.Error())
@@ -263,6 +284,9 @@ func (d *daemon) Reload(context.Context) (warnings []string, err error) {
 	if err := d.engine.SetPolicy(policy); err != nil {
 		return nil, err
 	}
+	if d.pam != nil {
+		d.pam.Reload(pamRules(f))
+	}
 	d.file = f
 	for _, w := range f.Warnings() {
 		warnings = append(warnings, w.Error())
@@ -286,6 +310,8 @@ func fixed(old, now *config.File) error {
 	same(old.Directory == now.Directory, "directory")
 	same(old.Store == now.Store, "store")
 	same((old.Radius == nil) == (now.Radius == nil), "radius")
+	same((old.PAM == nil) == (now.PAM == nil), "pam")
+	same(old.PAM == nil || now.PAM == nil || old.PAM.Socket == now.PAM.Socket, "pam", "socket")
 	same((old.Metrics == nil) == (now.Metrics == nil) && (old.Metrics == nil || *old.Metrics == *now.Metrics), "metrics")
 	return faults.Err()
 }

@@ -78,8 +78,8 @@ func (v timedVerifier) Verify(ctx context.Context, a core.Attempt) (core.Grant, 
 	return g, err
 }
 
-// watch shows the counters of a RADIUS server.
-func (m *metrics) watch(r *radius.Server) { m.registry.MustRegister(radiusCounters{r}) }
+// register shows the counters of a bridge.
+func (m *metrics) register(c prometheus.Collector) { m.registry.MustRegister(c) }
 
 type radiusCounters struct{ server *radius.Server }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keywicket/keywicket/bridges/pam"
 	"github.com/keywicket/keywicket/bridges/radius"
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/audit"
@@ -120,9 +121,6 @@ func loadWhole(path string) (*config.File, error) {
 // checkParts returns the faults that only the parts can find.
 func checkParts(f *config.File) config.Faults {
 	var faults config.Faults
-	if f.PAM != nil {
-		faults = append(faults, f.Fault("this version has no PAM bridge yet; take the section out", "pam"))
-	}
 	for _, p := range f.Plugins {
 		faults = append(faults, f.Fault("this version runs no plugins yet; take the section out", "plugin", p.Name))
 	}
@@ -131,6 +129,11 @@ func checkParts(f *config.File) config.Faults {
 		faults = append(faults, found...)
 	}
 	return faults
+}
+
+// pamRules turns the configuration into what the PAM bridge is told.
+func pamRules(f *config.File) pam.Rules {
+	return pam.Rules{Services: f.PAM.Services, Users: f.PAM.Users, MinUID: f.PAM.MinUID}
 }
 
 // radiusConfig turns the configuration into what the RADIUS bridge is told.

@@ -73,6 +73,9 @@ func (d *daemon) announce(ctx context.Context, n *notifier) {
 	if d.radius != nil {
 		args = append(args, "radius", d.radius.Addrs())
 	}
+	if d.pam != nil {
+		args = append(args, "pam", d.pam.Addr())
+	}
 	d.log.Info("ready", args...)
 	n.ready(ctx, d.engine.Ready)
 	go func() {

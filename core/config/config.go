@@ -175,6 +175,7 @@ type Client struct {
 type PAM struct {
 	Socket   string
 	Services []string // may be empty: then nobody is let in
+	Users    []string // may ask for anybody, beside root
 	MinUID   int
 }
 

@@ -379,11 +379,14 @@ func TestWarnings(t *testing.T) {
 		got = append(got, w.Key)
 	}
 	want := []string{
-		"radius.client.any.require_message_authenticator", "radius.client.vpn1.require_message_authenticator",
+		"pam.users", "radius.client.any.require_message_authenticator", "radius.client.vpn1.require_message_authenticator",
 		"radius.client.vpn1.allow_weak_secret", "radius.client.vpn1.allow_insecure_mschap",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := parseGood(t, smallest+"[pam]\nservices=['su', 'sshd', 'sudo']\n").Warnings(); len(got) != 2 {
+		t.Errorf("got %v, want one for su and one for sudo", got)
 	}
 	if got := parseGood(t, smallest+"[pam]\n[radius]\nlisten=['[::1]:1812']\n").Warnings(); len(got) != 2 {
 		t.Errorf("got %v, want one for pam and one for radius", got)

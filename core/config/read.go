@@ -218,6 +218,12 @@ func readPAM(top *table) *PAM {
 		}
 		p.Services = append(p.Services, service.text)
 	}
+	for _, user := range t.list("users", `["www-data"]`) {
+		if wrong := checkName(user.text); wrong != "" {
+			t.itemFault("users", user, "%s", wrong)
+		}
+		p.Users = append(p.Users, user.text)
+	}
 	return p
 }
 

@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Warnings returns what a good configuration should better not say, in the form
 // of faults. They stop nothing.
@@ -8,6 +11,16 @@ func (f *File) Warnings() []Fault {
 	var all []Fault
 	if f.PAM != nil && len(f.PAM.Services) == 0 {
 		all = append(all, f.Fault("no service is listed, so that nobody can sign in over PAM", "pam", "services"))
+	}
+	if f.PAM != nil {
+		for _, service := range f.PAM.Services {
+			if slices.Contains([]string{"login", "su", "su-l", "sudo", "sudo-i", "polkit-1"}, service) {
+				all = append(all, f.Fault(fmt.Sprintf("an app password is one factor and lies in a device, and with %q listed it gives more than that device needs", service), "pam", "services"))
+			}
+		}
+		if len(f.PAM.Users) > 0 {
+			all = append(all, f.Fault("whoever takes over a program of these users can try app passwords of anybody here", "pam", "users"))
+		}
 	}
 	for _, p := range f.Profiles {
 		if slices.Contains(p.Methods, MethodMSCHAPv2) && slices.Contains(p.Services, "*") {
