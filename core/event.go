@@ -34,8 +34,9 @@ const (
 	EventKeyRotated      EventKind = "key-rotated"
 	EventKeyRetired      EventKind = "key-retired"
 	EventTamper          EventKind = "tamper"
-	EventBackup          EventKind = "backup"  // somebody was given a backup
-	EventRestore         EventKind = "restore" // the store is one that was restored
+	EventBackup          EventKind = "backup"          // somebody was given a backup
+	EventRestore         EventKind = "restore"         // the store is one that was restored
+	EventExported        EventKind = "hashes-exported" // somebody was given the hashes of the main passwords
 )
 
 // EventKinds returns every kind of event.
@@ -44,7 +45,7 @@ func EventKinds() []EventKind {
 		EventAttempt, EventCreated, EventDeleted, EventSuspended, EventResumed, EventRotated, EventPinned, EventRepinned,
 		EventTwoStepEnrolled, EventTwoStepOn, EventTwoStepOff, EventCodeUsed, EventCodeRefused,
 		EventAccountAdded, EventAccountEnabled, EventAccountDisabled, EventAccountDeleted, EventPasswordSet,
-		EventKeyRotated, EventKeyRetired, EventTamper, EventBackup, EventRestore,
+		EventKeyRotated, EventKeyRetired, EventTamper, EventBackup, EventRestore, EventExported,
 	}
 }
 

@@ -197,14 +197,17 @@ func (e *Engine) wasImported(ctx context.Context, d directory.Importer, first di
 
 // Export returns up to limit accounts with names greater than after, as they
 // would be imported. The hashes of main passwords are only among it where they
-// are asked for; that is noted in the log.
+// are asked for; that is an event.
 func (e *Engine) Export(ctx context.Context, after string, limit int, hashes bool) ([]ImportAccount, error) {
 	d, err := e.importer()
 	if err != nil {
 		return nil, err
 	}
 	if hashes && after == "" {
-		e.log.Warn("the accounts are exported with the hashes of their main passwords", "actor", ctx.Value(actorKey{}))
+		if err := e.recordable(); err != nil {
+			return nil, err
+		}
+		e.record(ctx, Event{Kind: EventExported})
 	}
 	page, err := d.Export(ctx, after, limit)
 	if err != nil {

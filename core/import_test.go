@@ -212,6 +212,9 @@ func TestExport(t *testing.T) {
 	if err != nil || strings.Contains(fmt.Sprint(bare), "argon2id") {
 		t.Errorf("without hashes: %+v (%v)", bare, err)
 	}
+	if n := len(f.recorded(core.EventExported)); n != 1 {
+		t.Errorf("%d events of hashes that were exported, want 1", n)
+	}
 	f.store.fail(context.DeadlineExceeded)
 	_, err = f.Export(f.ctx, "", 100, false)
 	wantKind(t, "the store fails", err, core.KindUnavailable)
