@@ -146,13 +146,13 @@ func (c *crash) ask(ctx context.Context, s *slot, o *op) (err error) {
 	return err
 }
 
-// load lets clients work on slots until the daemon is gone.
-func (c *crash) load(slots []*slot) (wait func()) {
+// load lets clients work on slots until the daemon is gone or ctx ends.
+func (c *crash) load(ctx context.Context, slots []*slot) (wait func()) {
 	var clients sync.WaitGroup
 	for range crashClients {
 		random := rand.New(rand.NewPCG(c.random.Uint64(), 0)) //nolint:gosec // a test's
 		clients.Go(func() {
-			for {
+			for ctx.Err() == nil {
 				s := slots[random.IntN(len(slots))]
 				kinds := []string{"create", "create", "delete", "suspend", "resume", "rotate", "verify", "verify", "verify", "list"}
 				kind, text := kinds[random.IntN(len(kinds))], ""
@@ -168,6 +168,13 @@ func (c *crash) load(slots []*slot) (wait func()) {
 		})
 	}
 	return clients.Wait
+}
+
+func newSlots(life int) (all []*slot) {
+	for i := range crashAccounts * crashNames {
+		all = append(all, &slot{account: crashAccount(i % crashAccounts), name: fmt.Sprintf("device %d of life %d", i/crashAccounts, life)})
+	}
+	return all
 }
 
 // look sees twice what a kill has left of s, deletes it, and demands that
@@ -244,23 +251,26 @@ func TestKilledUnderLoad(t *testing.T) {
 	killUnderLoad(t, seed, kills)
 }
 
-func killUnderLoad(t *testing.T, seed uint64, kills int) {
+// newCrash starts a daemon that has the accounts.
+func newCrash(t *testing.T, seed uint64) *crash {
+	t.Helper()
 	t.Logf("seed %d", seed)
-	s := newSite(t)
-	s.start()
+	s := startSite(t)
 	for i := range crashAccounts {
 		s.enroll(crashAccount(i))
 	}
 	s.stop()
 	c := &crash{site: s, random: rand.New(rand.NewPCG(seed, 0)), begin: time.Now(), dead: make(map[string]string)} //nolint:gosec // a test's
 	c.up()
+	return c
+}
+
+func killUnderLoad(t *testing.T, seed uint64, kills int) {
+	c := newCrash(t, seed)
 	unknown := 0
 	for life := range kills {
-		var slots []*slot
-		for i := range crashAccounts * crashNames {
-			slots = append(slots, &slot{account: crashAccount(i % crashAccounts), name: fmt.Sprintf("device %d of life %d", i/crashAccounts, life)})
-		}
-		wait := c.load(slots)
+		slots := newSlots(life)
+		wait := c.load(t.Context(), slots)
 		time.Sleep(time.Duration(5+c.random.IntN(145)) * time.Millisecond)
 		c.kill()
 		wait()

@@ -123,10 +123,7 @@ func (s *site) launch() *process {
 func (s *site) start() {
 	s.t.Helper()
 	s.daemon = s.launch()
-	var status struct {
-		Store   struct{ Ready bool }
-		Bridges map[string]struct{ Addresses []string }
-	}
+	var status struct{ Store struct{ Ready bool } }
 	until(s.t, "the daemon is ready", func() bool {
 		if s.daemon.hasEnded() {
 			s.t.Fatalf("the daemon ended:\n%s", s.log())
@@ -134,6 +131,16 @@ func (s *site) start() {
 		r := s.run("", "status", "--json")
 		return r.code == 0 && json.Unmarshal([]byte(r.out), &status) == nil && status.Store.Ready
 	})
+	s.findRadius()
+}
+
+// findRadius asks the daemon where it listens.
+func (s *site) findRadius() {
+	s.t.Helper()
+	var status struct {
+		Bridges map[string]struct{ Addresses []string }
+	}
+	s.decode(&status, "", "status")
 	if addresses := status.Bridges["radius"].Addresses; len(addresses) > 0 {
 		s.radius = addresses[0]
 	}
