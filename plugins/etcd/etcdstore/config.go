@@ -1,0 +1,163 @@
+package etcdstore
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// A Config says where the cluster is and how to speak to it. The zero values
+// of all but Endpoints are good.
+type Config struct {
+	// Endpoints are the URLs of the members: "https://etcd1.example:2379". One
+	// of them is used at a time, at first the first, the next when it fails.
+	Endpoints []string `json:"endpoints"`
+
+	// Prefix stands before every key and ends in "/". Nothing else may write
+	// below it. Empty: "keywicket/".
+	Prefix string `json:"prefix"`
+
+	CAFile   string `json:"ca_file"`   // who signs the members' certificates; empty: the system's
+	CertFile string `json:"cert_file"` // our certificate and its key, PEM; empty: none
+	KeyFile  string `json:"key_file"`
+
+	Username     string `json:"username"`      // empty: no authentication by password
+	PasswordFile string `json:"password_file"` // its first line
+
+	// Timeout bounds each request, whatever its context says. 0: 5 s.
+	Timeout time.Duration `json:"-"`
+
+	// Logger hears of members lost and found. nil: nobody does.
+	Logger *slog.Logger `json:"-"`
+
+	silence time.Duration // for tests; 0: the constant
+}
+
+const (
+	defaultPrefix  = "keywicket/"
+	defaultTimeout = 5 * time.Second
+	maxPrefix      = 128 // octets, so that the largest batch fits into a request
+)
+
+func (c Config) withDefaults() Config {
+	if c.Prefix == "" {
+		c.Prefix = defaultPrefix
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.silence == 0 {
+		c.silence = silence
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// check returns everything that is wrong with c.
+func (c Config) check() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if len(c.Endpoints) == 0 {
+		fault("endpoints: at least one is needed, such as https://127.0.0.1:2379")
+	}
+	for _, endpoint := range c.Endpoints {
+		if err := c.checkEndpoint(endpoint); err != nil {
+			fault("endpoints: %w", err)
+		}
+	}
+	if !strings.HasSuffix(c.Prefix, "/") || len(c.Prefix) > maxPrefix {
+		fault("prefix: %q has to end in \"/\" and to have at most %d octets", c.Prefix, maxPrefix)
+	}
+	if c.Timeout < 0 {
+		fault("timeout: %v is none", c.Timeout)
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		fault("cert_file and key_file belong together")
+	}
+	if (c.Username == "") != (c.PasswordFile == "") {
+		fault("username and password_file belong together")
+	}
+	if _, err := c.tls(); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := c.password(); err != nil {
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) checkEndpoint(endpoint string) error {
+	u, err := url.Parse(endpoint)
+	if err == nil {
+		endpoint = u.Redacted()
+	}
+	if err != nil || u.Host == "" || (u.Path != "" && u.Path != "/") || u.User != nil || u.RawQuery != "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("%q is not like https://HOST:PORT", endpoint)
+	}
+	if u.Scheme == "https" {
+		return nil
+	}
+	if c.CAFile != "" || c.CertFile != "" {
+		return fmt.Errorf("%q is without TLS, for which ca_file or cert_file are set; write https", endpoint)
+	}
+	if c.Username != "" && !isLoopback(u.Hostname()) {
+		return fmt.Errorf("%q would carry the password in clear; write https", endpoint)
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
+}
+
+// tls reads the certificates. They are read anew for each connection, so that
+// they can be replaced while all goes on.
+func (c Config) tls() (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca_file: %s has no certificate in PEM", c.CAFile)
+		}
+	}
+	if c.CertFile != "" && c.KeyFile != "" {
+		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("cert_file, key_file: %w", err)
+		}
+		t.Certificates = []tls.Certificate{cert}
+	}
+	return t, nil
+}
+
+// password reads the first line of the file.
+func (c Config) password() (string, error) {
+	if c.PasswordFile == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(c.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("password_file: %w", err)
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if len(line) == 0 {
+		return "", fmt.Errorf("password_file: the first line of %s is empty", c.PasswordFile)
+	}
+	return string(line), nil
+}
