@@ -27,6 +27,7 @@ func open(tb testing.TB, cfg etcdstore.Config) *etcdstore.Store {
 
 // TestContract: one cluster, and a prefix for each case.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	n := 0
 	storetest.Run(t, func(tb testing.TB) store.Store {
@@ -47,6 +48,7 @@ func TestContract(t *testing.T) {
 // TestContractSecured: with TLS, certificates of clients, a user whose role
 // reaches to the prefix alone, and three members.
 func TestContractSecured(t *testing.T) {
+	t.Parallel()
 	certs := etcdtest.NewTLS(t)
 	c := etcdtest.Start(t, 3, etcdtest.Options{TLS: certs})
 	for _, args := range []string{

@@ -124,6 +124,7 @@ func heardAll(t *testing.T, events <-chan store.Event, s store.Store, key string
 // TestMemberFails: when the member in use is killed, or stops without hanging
 // up, calls and watches go on with the others and nothing is lost.
 func TestMemberFails(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 3, etcdtest.Options{})
 	for i, m := range c.Members { // one of them leads
 		for how, tt := range map[string]struct{ fail, repair func() }{"killed": {m.Kill, m.Start}, "stopped": {m.Pause, m.Resume}} {
@@ -149,6 +150,7 @@ func TestMemberFails(t *testing.T) {
 // that they may miss something; what was acknowledged is there afterwards. A
 // write that was not answered is there or not, and stays so.
 func TestQuorumLost(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 3, etcdtest.Options{})
 	s := open(t, etcdstore.Config{Endpoints: c.URLs(), Timeout: 2 * time.Second})
 	events := watch(t, s)
@@ -184,6 +186,7 @@ func TestQuorumLost(t *testing.T) {
 // TestCutOff: a node behind a network that swallows everything hears Lost while
 // it is still cut off; afterwards a Reset, and then every change.
 func TestCutOff(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	p := etcdtest.NewProxy(t, c.Members[0])
 	s := open(t, etcdstore.Config{Endpoints: []string{p.URL}})
@@ -212,6 +215,7 @@ func TestCutOff(t *testing.T) {
 // TestCompacted: changes that etcd has forgotten before a watcher heard of them
 // become a Reset, and later ones are complete.
 func TestCompacted(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	p := etcdtest.NewProxy(t, c.Members[0])
 	s := open(t, etcdstore.Config{Endpoints: []string{p.URL}}.Patient(time.Hour)) // so that no other Reset comes
@@ -235,6 +239,7 @@ func TestCompacted(t *testing.T) {
 
 // TestFull: an etcd over its quota says ErrFull, and reads go on.
 func TestFull(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{Args: []string{"--quota-backend-bytes", fmt.Sprint(4 << 20)}})
 	s := open(t, etcdstore.Config{Endpoints: c.URLs()})
 	must(t, s, "first", "v")
@@ -253,6 +258,7 @@ func TestFull(t *testing.T) {
 
 // TestDurable: what was acknowledged is there after the member was killed.
 func TestDurable(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	c.Members[0].Kill()
 	storetest.RunDurable(t, func(tb testing.TB, _ string) (store.Store, func()) {
@@ -269,6 +275,7 @@ func TestDurable(t *testing.T) {
 // TestRemoveMuch: a batch of only deletions, of as many as there can be, has a
 // revision of its own, whether or not it removes something.
 func TestRemoveMuch(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	s := open(t, etcdstore.Config{Endpoints: c.URLs()})
 	last := must(t, s, "k007", "v")
@@ -293,6 +300,7 @@ func TestRemoveMuch(t *testing.T) {
 
 // TestReadersMayLeave: a call ends with its context, whatever etcd does.
 func TestReadersMayLeave(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	s := open(t, etcdstore.Config{Endpoints: c.URLs()})
 	must(t, s, "k", "v")
