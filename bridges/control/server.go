@@ -43,6 +43,10 @@ type Host interface {
 	RotateKey(ctx context.Context) (*controlv1.ListKeysResponse, error)
 	RetireKey(ctx context.Context, id string) (*controlv1.ListKeysResponse, error)
 
+	// WatchRadius begins to look at RADIUS packets. next waits for one, and stop
+	// is called in the end. Its errors are *core.Error.
+	WatchRadius(r *controlv1.WatchRadiusRequest) (next func(context.Context) (*controlv1.RadiusPacket, error), stop func(), err error)
+
 	// Backup writes a backup to w. Its error is a *core.Error, or one of w.
 	Backup(ctx context.Context, r *controlv1.BackupRequest, w io.Writer) (*controlv1.BackupSummary, error)
 }
@@ -268,4 +272,25 @@ func (d *daemon) RotateKey(ctx context.Context, _ *controlv1.RotateKeyRequest) (
 func (d *daemon) RetireKey(ctx context.Context, r *controlv1.RetireKeyRequest) (*controlv1.ListKeysResponse, error) {
 	keys, err := d.host.RetireKey(ctx, r.Id)
 	return keys, statusOf(err)
+}
+
+// WatchRadius sends what the Host sees until the peer leaves.
+func (d *daemon) WatchRadius(r *controlv1.WatchRadiusRequest, stream grpc.ServerStreamingServer[controlv1.RadiusPacket]) error {
+	next, stop, err := d.host.WatchRadius(r)
+	if err != nil {
+		return statusOf(err)
+	}
+	defer stop()
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
+	for {
+		packet, err := next(stream.Context())
+		if err != nil {
+			return statusOf(err)
+		}
+		if err := stream.Send(packet); err != nil {
+			return err
+		}
+	}
 }

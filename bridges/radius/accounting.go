@@ -136,7 +136,7 @@ func (k *key) signReport(reply, requestAuthenticator []byte) {
 // of its own, because it waits for the disk; a client may have maxReports.
 func (s *Server) admitReport(t *table, c *client, k *key, l *lane, from *path, now time.Time) {
 	p := &l.packet
-	e := s.exchange(c, l, from, now)
+	e := s.exchange(t, c, l, from, now)
 	if e == nil {
 		return
 	}
@@ -201,6 +201,7 @@ func (s *Server) report(ctx context.Context, r *request) {
 		return
 	}
 	s.send(&r.path, reply)
+	s.seeRequest(r, outcome{reply: reply})
 }
 
 // sealReport is seal for an Accounting-Response.

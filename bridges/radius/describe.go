@@ -37,10 +37,8 @@ func Describe(attribute []byte) [][2]string {
 }
 
 func (w *words) describe(vendor uint32, kind byte, value []byte) [2]string {
-	for _, e := range w.entries {
-		if e.vendor == vendor && e.kind == kind {
-			return e.describe(value)
-		}
+	if e, ok := w.entry(vendor, kind); ok {
+		return e.describe(value)
 	}
 	name := fmt.Sprint("Attribute ", kind)
 	if vendor != 0 {
@@ -48,6 +46,19 @@ func (w *words) describe(vendor uint32, kind byte, value []byte) [2]string {
 	}
 	return [2]string{name, "0x" + hex.EncodeToString(value)}
 }
+
+// entry returns the attribute of that number.
+func (w *words) entry(vendor uint32, kind byte) (entry, bool) {
+	for _, e := range w.entries {
+		if e.vendor == vendor && e.kind == kind {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// isText says whether values of e are texts.
+func (e entry) isText() bool { return e.Type == dictionary.AttributeString }
 
 func (e entry) describe(value []byte) [2]string {
 	name := e.Name

@@ -373,3 +373,7 @@ func hexFile(t testing.TB, name string) []byte {
 	}
 	return raw
 }
+
+func testSourceOf(address string) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(address), 5000)
+}

@@ -111,6 +111,7 @@ func (r *request) reveal(text, hidden []byte) {
 		}
 	}
 	r.key.reveal(text, hidden, r.packet.authenticator())
+	r.garbled = true
 }
 
 // isText says whether somebody can have typed what was decoded: valid UTF-8

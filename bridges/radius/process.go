@@ -72,15 +72,18 @@ func (s *Server) status(ctx context.Context, r *request) {
 	err := s.verifier.Ready(ctx)
 	if err != nil || late(ctx) {
 		s.counters.drop(dropNotReady)
+		s.seeRequest(r, outcome{drop: dropNotReady})
 		s.trouble(r, "Status-Server not answered: attempts cannot be decided", errors.Join(err, ctx.Err()))
 		return
 	}
 	reply, err := r.alive()
 	if err != nil || len(reply) > len(r.packet.raw) {
 		s.counters.drop(dropAmplification)
+		s.seeRequest(r, outcome{drop: dropAmplification})
 		return
 	}
 	s.send(&r.path, reply)
+	s.seeRequest(r, outcome{reply: reply})
 }
 
 // decide asks the Verifier, and answers.
@@ -94,6 +97,7 @@ func (s *Server) decide(ctx context.Context, r *request) {
 	if err == nil && !grantable(attempt.Proof) {
 		err = errors.New("attempt that nobody can have checked was granted")
 	}
+	r.decided, r.refused, r.used = true, err, grant.AppPassword
 	if m, ok := attempt.Proof.(proof.Unsupported); ok {
 		s.untaken(r, m.Method())
 	}
@@ -108,8 +112,8 @@ func (s *Server) decide(ctx context.Context, r *request) {
 	case actionReject:
 		s.reject(r, attempt.Account)
 	case actionHush:
-		r.client.peer.history.answer(r.exchange, nil, time.Now())
-		s.counters.drop(dropThrottled)
+		s.hush(r.client.peer, r.exchange, dropThrottled)
+		s.seeRequest(r, outcome{drop: dropThrottled})
 	default:
 		why := dropInternal
 		if core.KindOf(err) == core.KindUnavailable {
@@ -150,6 +154,7 @@ func (s *Server) accept(r *request, grant core.Grant) {
 		return
 	}
 	s.send(&r.path, reply)
+	s.seeRequest(r, outcome{reply: reply})
 }
 
 // reject has the same Access-Reject sent for every reason, RejectDelay and a
@@ -158,6 +163,7 @@ func (s *Server) reject(r *request, account string) {
 	reply, err := r.reject()
 	if err != nil || len(reply) > len(r.packet.raw) {
 		s.hush(r.client.peer, r.exchange, dropAmplification)
+		s.seeRequest(r, outcome{drop: dropAmplification})
 		return
 	}
 	wait := r.table.config.rejectDelay()
@@ -165,7 +171,10 @@ func (s *Server) reject(r *request, account string) {
 	d := &delayed{due: r.arrived.Add(wait), reply: reply, path: r.path, peer: r.client.peer, exchange: r.exchange}
 	if !s.delays.add(d) {
 		s.hush(r.client.peer, r.exchange, dropDelayFull)
+		s.seeRequest(r, outcome{drop: dropDelayFull})
+		return
 	}
+	s.seeRequest(r, outcome{reply: reply, wait: wait})
 }
 
 // sendDelayed sends a Reject that is due, if its client has not had too many.
@@ -185,6 +194,7 @@ func (s *Server) sendDelayed(d *delayed) {
 // give gives r up in silence; its repeat is tried anew.
 func (s *Server) give(r *request, why drop) {
 	s.counters.drop(why)
+	s.seeRequest(r, outcome{drop: why})
 	if r.exchange != nil {
 		r.client.peer.history.forget(r.exchange)
 	}

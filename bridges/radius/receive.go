@@ -22,6 +22,7 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 	c := t.client(source)
 	if c == nil {
 		s.refuse(nil, dropUnknownClient, source, now)
+		s.see(t, nil, from, datagram, outcome{drop: dropUnknownClient})
 		return
 	}
 	why := p.parse(datagram)
@@ -37,6 +38,7 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 	}
 	if why != dropNone {
 		s.refuse(c, why, source, now)
+		s.see(t, c, from, datagram, outcome{drop: why})
 		return
 	}
 	if k.old {
@@ -60,9 +62,10 @@ func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now tim
 	if p.code() == codeStatusServer {
 		if !c.peer.statuses.pass(now) {
 			s.counters.drop(dropStatusRate)
+			s.see(t, c, from, p.raw, outcome{drop: dropStatusRate})
 			return
 		}
-	} else if e = s.exchange(c, l, from, now); e == nil {
+	} else if e = s.exchange(t, c, l, from, now); e == nil {
 		return
 	}
 	r := s.requests.Get().(*request)
@@ -82,28 +85,33 @@ func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now tim
 }
 
 // exchange begins one for a new request, and deals with every other one.
-func (s *Server) exchange(c *client, l *lane, from *path, now time.Time) *exchange {
+func (s *Server) exchange(t *table, c *client, l *lane, from *path, now time.Time) *exchange {
 	p := &l.packet
 	at := slot{from: from.from, sock: from.sock.number(), id: p.id()}
 	verdict, e, reply := c.peer.history.take(at, authenticator(p.authenticator()), c.AllowReplayedAuthenticator || p.code() == codeAccountingRequest, now)
+	why := dropNone
 	switch verdict {
 	case verdictNew:
 		return e
 	case verdictReplay:
-		s.counters.drop(dropReplay)
+		why = dropReplay
 		s.alert(c, from.source(), now)
 	case verdictFull:
-		s.counters.drop(dropCacheFull)
+		why = dropCacheFull
 	case verdictRepeat:
 		switch {
 		case reply == nil:
-			s.counters.drop(dropDuplicate)
+			why = dropDuplicate
 		case reply[0] == codeAccessReject && !c.peer.failures.pass(now):
-			s.counters.drop(dropFailureRate)
+			why = dropFailureRate
 		default:
 			l.send(s, reply, from)
+			s.see(t, c, from, p.raw, outcome{reply: reply, repeat: true})
+			return nil
 		}
 	}
+	s.counters.drop(why)
+	s.see(t, c, from, p.raw, outcome{drop: why})
 	return nil
 }
 

@@ -44,6 +44,15 @@ type request struct {
 	buf      [maxPacket]byte
 	password [maxPassword]byte
 	mschap   *exchanged // of a well-formed MS-CHAP2-Response, else nil
+	finding
+}
+
+// A finding is what was found out about a request, for those who look on.
+type finding struct {
+	decided bool // by the Verifier
+	refused error
+	used    core.Ref
+	garbled bool // without Message-Authenticator, and its password is no text
 }
 
 const (

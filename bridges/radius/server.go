@@ -32,6 +32,8 @@ type Server struct {
 	// none of the others.
 	strangers, faults, alerts, troubles, olds sieve
 
+	watches atomic.Pointer[[]*Watch] // nil: nobody looks on
+
 	ctx     context.Context // ends with Close; attempts are made under it
 	cancel  context.CancelFunc
 	running sync.WaitGroup // readers, workers, the delay, memory
@@ -235,6 +237,7 @@ func (s *Server) release(r *request) {
 	r.mschap.wipe()
 	r.mschap = nil
 	r.path, r.table, r.client, r.key, r.exchange = path{}, nil, nil, nil, nil
+	r.finding = finding{}
 	r.packet.move(nil)
 	s.requests.Put(r)
 }

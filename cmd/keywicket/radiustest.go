@@ -19,8 +19,8 @@ import (
 )
 
 func (a *app) radiusCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "radius", Short: "Ask a RADIUS server, as a device does"}
-	cmd.AddCommand(a.radiusTest())
+	cmd := &cobra.Command{Use: "radius", Short: "Ask a RADIUS server, as a device does, and watch this one"}
+	cmd.AddCommand(a.radiusTest(), a.radiusDebug())
 	return cmd
 }
 

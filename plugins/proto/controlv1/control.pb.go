@@ -2391,6 +2391,250 @@ func (x *BackupRequest) GetSinceChunks() uint64 {
 	return 0
 }
 
+type WatchRadiusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Client        string                 `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"` // its name; empty: all, and those who are none
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`     // User-Name as sent, or the account; empty: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRadiusRequest) Reset() {
+	*x = WatchRadiusRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRadiusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRadiusRequest) ProtoMessage() {}
+
+func (x *WatchRadiusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRadiusRequest.ProtoReflect.Descriptor instead.
+func (*WatchRadiusRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *WatchRadiusRequest) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *WatchRadiusRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+type RadiusPacket struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Time             *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	Source           string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"` // address and port
+	Client           string                 `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"` // empty: no client has this address
+	Code             string                 `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`     // "Access-Request"
+	Identifier       uint32                 `protobuf:"varint,5,opt,name=identifier,proto3" json:"identifier,omitempty"`
+	Attributes       []*RadiusAttribute     `protobuf:"bytes,6,rep,name=attributes,proto3" json:"attributes,omitempty"`
+	Result           string                 `protobuf:"bytes,7,opt,name=result,proto3" json:"result,omitempty"`                                              // "Access-Accept" and so on, or "silence"
+	WaitMilliseconds int64                  `protobuf:"varint,8,opt,name=wait_milliseconds,json=waitMilliseconds,proto3" json:"wait_milliseconds,omitempty"` // after which a refusal goes out
+	Reply            []*RadiusAttribute     `protobuf:"bytes,9,rep,name=reply,proto3" json:"reply,omitempty"`
+	Reason           string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`                              // of a refusal by the engine
+	Sentence         string                 `protobuf:"bytes,11,opt,name=sentence,proto3" json:"sentence,omitempty"`                          // what happened, why, and what to do
+	AppPassword      *AppPasswordRef        `protobuf:"bytes,12,opt,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"` // that was granted; absent: none
+	Missed           uint64                 `protobuf:"varint,13,opt,name=missed,proto3" json:"missed,omitempty"`                             // packets before this one that are not shown
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *RadiusPacket) Reset() {
+	*x = RadiusPacket{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RadiusPacket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RadiusPacket) ProtoMessage() {}
+
+func (x *RadiusPacket) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RadiusPacket.ProtoReflect.Descriptor instead.
+func (*RadiusPacket) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *RadiusPacket) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *RadiusPacket) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *RadiusPacket) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *RadiusPacket) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *RadiusPacket) GetIdentifier() uint32 {
+	if x != nil {
+		return x.Identifier
+	}
+	return 0
+}
+
+func (x *RadiusPacket) GetAttributes() []*RadiusAttribute {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *RadiusPacket) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *RadiusPacket) GetWaitMilliseconds() int64 {
+	if x != nil {
+		return x.WaitMilliseconds
+	}
+	return 0
+}
+
+func (x *RadiusPacket) GetReply() []*RadiusAttribute {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *RadiusPacket) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RadiusPacket) GetSentence() string {
+	if x != nil {
+		return x.Sentence
+	}
+	return ""
+}
+
+func (x *RadiusPacket) GetAppPassword() *AppPasswordRef {
+	if x != nil {
+		return x.AppPassword
+	}
+	return nil
+}
+
+func (x *RadiusPacket) GetMissed() uint64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+type RadiusAttribute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RadiusAttribute) Reset() {
+	*x = RadiusAttribute{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RadiusAttribute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RadiusAttribute) ProtoMessage() {}
+
+func (x *RadiusAttribute) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RadiusAttribute.ProtoReflect.Descriptor instead.
+func (*RadiusAttribute) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *RadiusAttribute) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RadiusAttribute) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 type BackupResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"` // what comes next in the file
@@ -2401,7 +2645,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +2657,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +2670,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2460,7 +2704,7 @@ type BackupSummary struct {
 
 func (x *BackupSummary) Reset() {
 	*x = BackupSummary{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2716,7 @@ func (x *BackupSummary) String() string {
 func (*BackupSummary) ProtoMessage() {}
 
 func (x *BackupSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2729,7 @@ func (x *BackupSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupSummary.ProtoReflect.Descriptor instead.
 func (*BackupSummary) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BackupSummary) GetId() string {
@@ -2566,7 +2810,7 @@ type ListAllRequest struct {
 
 func (x *ListAllRequest) Reset() {
 	*x = ListAllRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2578,7 +2822,7 @@ func (x *ListAllRequest) String() string {
 func (*ListAllRequest) ProtoMessage() {}
 
 func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2591,7 +2835,7 @@ func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAllRequest.ProtoReflect.Descriptor instead.
 func (*ListAllRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListAllRequest) GetAtLimit() bool {
@@ -2641,7 +2885,7 @@ type AccountAppPasswords struct {
 
 func (x *AccountAppPasswords) Reset() {
 	*x = AccountAppPasswords{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2653,7 +2897,7 @@ func (x *AccountAppPasswords) String() string {
 func (*AccountAppPasswords) ProtoMessage() {}
 
 func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2666,7 +2910,7 @@ func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountAppPasswords.ProtoReflect.Descriptor instead.
 func (*AccountAppPasswords) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AccountAppPasswords) GetAccount() string {
@@ -2710,7 +2954,7 @@ type DeletedTry struct {
 
 func (x *DeletedTry) Reset() {
 	*x = DeletedTry{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +2966,7 @@ func (x *DeletedTry) String() string {
 func (*DeletedTry) ProtoMessage() {}
 
 func (x *DeletedTry) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +2979,7 @@ func (x *DeletedTry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedTry.ProtoReflect.Descriptor instead.
 func (*DeletedTry) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DeletedTry) GetAppPassword() *AppPasswordRef {
@@ -2776,7 +3020,7 @@ type ReviewRequest struct {
 
 func (x *ReviewRequest) Reset() {
 	*x = ReviewRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +3032,7 @@ func (x *ReviewRequest) String() string {
 func (*ReviewRequest) ProtoMessage() {}
 
 func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +3045,7 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
 func (*ReviewRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReviewRequest) GetAccount() string {
@@ -2829,7 +3073,7 @@ type AccountReview struct {
 
 func (x *AccountReview) Reset() {
 	*x = AccountReview{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +3085,7 @@ func (x *AccountReview) String() string {
 func (*AccountReview) ProtoMessage() {}
 
 func (x *AccountReview) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +3098,7 @@ func (x *AccountReview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountReview.ProtoReflect.Descriptor instead.
 func (*AccountReview) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AccountReview) GetAccount() string {
@@ -2893,7 +3137,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2905,7 +3149,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2918,7 +3162,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Finding) GetKind() string {
@@ -2967,7 +3211,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2979,7 +3223,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2992,7 +3236,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ImportRequest) GetWrite() bool {
@@ -3029,7 +3273,7 @@ type ImportAccount struct {
 
 func (x *ImportAccount) Reset() {
 	*x = ImportAccount{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3285,7 @@ func (x *ImportAccount) String() string {
 func (*ImportAccount) ProtoMessage() {}
 
 func (x *ImportAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3298,7 @@ func (x *ImportAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportAccount.ProtoReflect.Descriptor instead.
 func (*ImportAccount) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ImportAccount) GetName() string {
@@ -3103,7 +3347,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3359,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,7 +3372,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ImportResponse) GetMade() uint32 {
@@ -3163,7 +3407,7 @@ type ImportFault struct {
 
 func (x *ImportFault) Reset() {
 	*x = ImportFault{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3175,7 +3419,7 @@ func (x *ImportFault) String() string {
 func (*ImportFault) ProtoMessage() {}
 
 func (x *ImportFault) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3188,7 +3432,7 @@ func (x *ImportFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFault.ProtoReflect.Descriptor instead.
 func (*ImportFault) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ImportFault) GetLine() uint64 {
@@ -3221,7 +3465,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3233,7 +3477,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3246,7 +3490,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ExportRequest) GetHashes() bool {
@@ -3265,7 +3509,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3277,7 +3521,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3290,7 +3534,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ExportResponse) GetAccounts() []*ImportAccount {
@@ -3466,7 +3710,32 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"sinceFirst\x12\x1d\n" +
 	"\n" +
 	"since_last\x18\x03 \x01(\fR\tsinceLast\x12!\n" +
-	"\fsince_chunks\x18\x04 \x01(\x04R\vsinceChunks\"c\n" +
+	"\fsince_chunks\x18\x04 \x01(\x04R\vsinceChunks\"@\n" +
+	"\x12WatchRadiusRequest\x12\x16\n" +
+	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\"\x80\x04\n" +
+	"\fRadiusPacket\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12\x16\n" +
+	"\x06client\x18\x03 \x01(\tR\x06client\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x1e\n" +
+	"\n" +
+	"identifier\x18\x05 \x01(\rR\n" +
+	"identifier\x12E\n" +
+	"\n" +
+	"attributes\x18\x06 \x03(\v2%.keywicket.control.v1.RadiusAttributeR\n" +
+	"attributes\x12\x16\n" +
+	"\x06result\x18\a \x01(\tR\x06result\x12+\n" +
+	"\x11wait_milliseconds\x18\b \x01(\x03R\x10waitMilliseconds\x12;\n" +
+	"\x05reply\x18\t \x03(\v2%.keywicket.control.v1.RadiusAttributeR\x05reply\x12\x16\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\x12\x1a\n" +
+	"\bsentence\x18\v \x01(\tR\bsentence\x12G\n" +
+	"\fapp_password\x18\f \x01(\v2$.keywicket.control.v1.AppPasswordRefR\vappPassword\x12\x16\n" +
+	"\x06missed\x18\r \x01(\x04R\x06missed\";\n" +
+	"\x0fRadiusAttribute\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"c\n" +
 	"\x0eBackupResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12=\n" +
 	"\asummary\x18\x02 \x01(\v2#.keywicket.control.v1.BackupSummaryR\asummary\"\xfd\x01\n" +
@@ -3558,14 +3827,15 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x0eTurnOffTwoStep\x12$.keywicket.control.v1.AccountRequest\x1a\x1d.keywicket.control.v1.Account\x12\\\n" +
 	"\tCheckCode\x12&.keywicket.control.v1.CheckCodeRequest\x1a'.keywicket.control.v1.CheckCodeResponse\x12W\n" +
 	"\x06Import\x12#.keywicket.control.v1.ImportRequest\x1a$.keywicket.control.v1.ImportResponse(\x010\x01\x12U\n" +
-	"\x06Export\x12#.keywicket.control.v1.ExportRequest\x1a$.keywicket.control.v1.ExportResponse0\x012\x9e\x04\n" +
+	"\x06Export\x12#.keywicket.control.v1.ExportRequest\x1a$.keywicket.control.v1.ExportResponse0\x012\xfd\x04\n" +
 	"\x06Daemon\x12S\n" +
 	"\x06Status\x12#.keywicket.control.v1.StatusRequest\x1a$.keywicket.control.v1.StatusResponse\x12S\n" +
 	"\x06Reload\x12#.keywicket.control.v1.ReloadRequest\x1a$.keywicket.control.v1.ReloadResponse\x12Y\n" +
 	"\bListKeys\x12%.keywicket.control.v1.ListKeysRequest\x1a&.keywicket.control.v1.ListKeysResponse\x12[\n" +
 	"\tRotateKey\x12&.keywicket.control.v1.RotateKeyRequest\x1a&.keywicket.control.v1.ListKeysResponse\x12[\n" +
 	"\tRetireKey\x12&.keywicket.control.v1.RetireKeyRequest\x1a&.keywicket.control.v1.ListKeysResponse\x12U\n" +
-	"\x06Backup\x12#.keywicket.control.v1.BackupRequest\x1a$.keywicket.control.v1.BackupResponse0\x01B8Z6github.com/keywicket/keywicket/plugins/proto/controlv1b\x06proto3"
+	"\x06Backup\x12#.keywicket.control.v1.BackupRequest\x1a$.keywicket.control.v1.BackupResponse0\x01\x12]\n" +
+	"\vWatchRadius\x12(.keywicket.control.v1.WatchRadiusRequest\x1a\".keywicket.control.v1.RadiusPacket0\x01B8Z6github.com/keywicket/keywicket/plugins/proto/controlv1b\x06proto3"
 
 var (
 	file_plugins_proto_controlv1_control_proto_rawDescOnce sync.Once
@@ -3579,7 +3849,7 @@ func file_plugins_proto_controlv1_control_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_controlv1_control_proto_rawDescData
 }
 
-var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*AppPassword)(nil),            // 0: keywicket.control.v1.AppPassword
 	(*Use)(nil),                    // 1: keywicket.control.v1.Use
@@ -3622,126 +3892,135 @@ var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*RotateKeyRequest)(nil),       // 38: keywicket.control.v1.RotateKeyRequest
 	(*RetireKeyRequest)(nil),       // 39: keywicket.control.v1.RetireKeyRequest
 	(*BackupRequest)(nil),          // 40: keywicket.control.v1.BackupRequest
-	(*BackupResponse)(nil),         // 41: keywicket.control.v1.BackupResponse
-	(*BackupSummary)(nil),          // 42: keywicket.control.v1.BackupSummary
-	(*ListAllRequest)(nil),         // 43: keywicket.control.v1.ListAllRequest
-	(*AccountAppPasswords)(nil),    // 44: keywicket.control.v1.AccountAppPasswords
-	(*DeletedTry)(nil),             // 45: keywicket.control.v1.DeletedTry
-	(*ReviewRequest)(nil),          // 46: keywicket.control.v1.ReviewRequest
-	(*AccountReview)(nil),          // 47: keywicket.control.v1.AccountReview
-	(*Finding)(nil),                // 48: keywicket.control.v1.Finding
-	(*ImportRequest)(nil),          // 49: keywicket.control.v1.ImportRequest
-	(*ImportAccount)(nil),          // 50: keywicket.control.v1.ImportAccount
-	(*ImportResponse)(nil),         // 51: keywicket.control.v1.ImportResponse
-	(*ImportFault)(nil),            // 52: keywicket.control.v1.ImportFault
-	(*ExportRequest)(nil),          // 53: keywicket.control.v1.ExportRequest
-	(*ExportResponse)(nil),         // 54: keywicket.control.v1.ExportResponse
-	nil,                            // 55: keywicket.control.v1.StatusResponse.BridgesEntry
-	nil,                            // 56: keywicket.control.v1.BridgeStatus.CountersEntry
-	(*timestamppb.Timestamp)(nil),  // 57: google.protobuf.Timestamp
+	(*WatchRadiusRequest)(nil),     // 41: keywicket.control.v1.WatchRadiusRequest
+	(*RadiusPacket)(nil),           // 42: keywicket.control.v1.RadiusPacket
+	(*RadiusAttribute)(nil),        // 43: keywicket.control.v1.RadiusAttribute
+	(*BackupResponse)(nil),         // 44: keywicket.control.v1.BackupResponse
+	(*BackupSummary)(nil),          // 45: keywicket.control.v1.BackupSummary
+	(*ListAllRequest)(nil),         // 46: keywicket.control.v1.ListAllRequest
+	(*AccountAppPasswords)(nil),    // 47: keywicket.control.v1.AccountAppPasswords
+	(*DeletedTry)(nil),             // 48: keywicket.control.v1.DeletedTry
+	(*ReviewRequest)(nil),          // 49: keywicket.control.v1.ReviewRequest
+	(*AccountReview)(nil),          // 50: keywicket.control.v1.AccountReview
+	(*Finding)(nil),                // 51: keywicket.control.v1.Finding
+	(*ImportRequest)(nil),          // 52: keywicket.control.v1.ImportRequest
+	(*ImportAccount)(nil),          // 53: keywicket.control.v1.ImportAccount
+	(*ImportResponse)(nil),         // 54: keywicket.control.v1.ImportResponse
+	(*ImportFault)(nil),            // 55: keywicket.control.v1.ImportFault
+	(*ExportRequest)(nil),          // 56: keywicket.control.v1.ExportRequest
+	(*ExportResponse)(nil),         // 57: keywicket.control.v1.ExportResponse
+	nil,                            // 58: keywicket.control.v1.StatusResponse.BridgesEntry
+	nil,                            // 59: keywicket.control.v1.BridgeStatus.CountersEntry
+	(*timestamppb.Timestamp)(nil),  // 60: google.protobuf.Timestamp
 }
 var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
-	57, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	57, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
-	57, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
+	60, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	60, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
+	60, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: keywicket.control.v1.AppPassword.last_use:type_name -> keywicket.control.v1.Use
-	57, // 4: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
-	57, // 5: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
+	60, // 4: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
+	60, // 5: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
 	0,  // 6: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	0,  // 7: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
 	2,  // 8: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
 	2,  // 9: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
 	15, // 10: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
-	57, // 11: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	60, // 11: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
 	2,  // 12: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	57, // 13: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
+	60, // 13: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
 	0,  // 14: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
-	57, // 15: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	60, // 15: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
 	30, // 16: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	55, // 17: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	58, // 17: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
 	32, // 18: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	56, // 19: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	59, // 19: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
 	37, // 20: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	57, // 21: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
-	42, // 22: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
-	57, // 23: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
-	0,  // 24: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	45, // 25: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
-	2,  // 26: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	57, // 27: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
-	15, // 28: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
-	48, // 29: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
-	2,  // 30: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	57, // 31: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
-	50, // 32: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
-	52, // 33: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
-	50, // 34: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
-	31, // 35: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	3,  // 36: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 37: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	7,  // 38: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	8,  // 39: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	7,  // 40: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	7,  // 41: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 42: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	7,  // 43: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	11, // 44: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	13, // 45: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	43, // 46: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
-	46, // 47: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
-	18, // 48: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	17, // 49: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	19, // 50: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	20, // 51: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	21, // 52: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	17, // 53: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	17, // 54: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	24, // 55: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	17, // 56: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 57: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	49, // 58: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
-	53, // 59: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
-	28, // 60: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	33, // 61: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	35, // 62: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	38, // 63: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	39, // 64: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	40, // 65: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
-	4,  // 66: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 67: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	9,  // 68: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 69: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 70: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 71: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 72: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	9,  // 73: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	12, // 74: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	14, // 75: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	44, // 76: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
-	47, // 77: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
-	16, // 78: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	16, // 79: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	16, // 80: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	16, // 81: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	16, // 82: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	22, // 83: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	23, // 84: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	25, // 85: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	16, // 86: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	27, // 87: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	51, // 88: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
-	54, // 89: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
-	29, // 90: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	34, // 91: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	36, // 92: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 93: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 94: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	41, // 95: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
-	66, // [66:96] is the sub-list for method output_type
-	36, // [36:66] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	60, // 21: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	60, // 22: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
+	43, // 23: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
+	43, // 24: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	2,  // 25: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	45, // 26: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
+	60, // 27: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	0,  // 28: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	48, // 29: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
+	2,  // 30: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	60, // 31: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
+	15, // 32: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
+	51, // 33: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
+	2,  // 34: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	60, // 35: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
+	53, // 36: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
+	55, // 37: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
+	53, // 38: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
+	31, // 39: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	3,  // 40: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 41: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	7,  // 42: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	8,  // 43: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	7,  // 44: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	7,  // 45: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 46: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	7,  // 47: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	11, // 48: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	13, // 49: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	46, // 50: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
+	49, // 51: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
+	18, // 52: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	17, // 53: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	19, // 54: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	20, // 55: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	21, // 56: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	17, // 57: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	17, // 58: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	24, // 59: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	17, // 60: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 61: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	52, // 62: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
+	56, // 63: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
+	28, // 64: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	33, // 65: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	35, // 66: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	38, // 67: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	39, // 68: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	40, // 69: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	41, // 70: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
+	4,  // 71: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 72: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	9,  // 73: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 74: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 75: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 76: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 77: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	9,  // 78: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	12, // 79: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	14, // 80: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	47, // 81: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
+	50, // 82: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
+	16, // 83: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	16, // 84: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	16, // 85: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	16, // 86: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	16, // 87: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	22, // 88: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	23, // 89: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	25, // 90: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	16, // 91: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	27, // 92: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	54, // 93: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
+	57, // 94: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
+	29, // 95: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	34, // 96: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	36, // 97: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 98: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 99: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	44, // 100: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	42, // 101: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
+	71, // [71:102] is the sub-list for method output_type
+	40, // [40:71] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
@@ -3755,7 +4034,7 @@ func file_plugins_proto_controlv1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_controlv1_control_proto_rawDesc), len(file_plugins_proto_controlv1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   57,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

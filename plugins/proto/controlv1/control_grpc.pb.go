@@ -1121,12 +1121,13 @@ var Accounts_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Daemon_Status_FullMethodName    = "/keywicket.control.v1.Daemon/Status"
-	Daemon_Reload_FullMethodName    = "/keywicket.control.v1.Daemon/Reload"
-	Daemon_ListKeys_FullMethodName  = "/keywicket.control.v1.Daemon/ListKeys"
-	Daemon_RotateKey_FullMethodName = "/keywicket.control.v1.Daemon/RotateKey"
-	Daemon_RetireKey_FullMethodName = "/keywicket.control.v1.Daemon/RetireKey"
-	Daemon_Backup_FullMethodName    = "/keywicket.control.v1.Daemon/Backup"
+	Daemon_Status_FullMethodName      = "/keywicket.control.v1.Daemon/Status"
+	Daemon_Reload_FullMethodName      = "/keywicket.control.v1.Daemon/Reload"
+	Daemon_ListKeys_FullMethodName    = "/keywicket.control.v1.Daemon/ListKeys"
+	Daemon_RotateKey_FullMethodName   = "/keywicket.control.v1.Daemon/RotateKey"
+	Daemon_RetireKey_FullMethodName   = "/keywicket.control.v1.Daemon/RetireKey"
+	Daemon_Backup_FullMethodName      = "/keywicket.control.v1.Daemon/Backup"
+	Daemon_WatchRadius_FullMethodName = "/keywicket.control.v1.Daemon/WatchRadius"
 )
 
 // DaemonClient is the client API for Daemon service.
@@ -1152,6 +1153,11 @@ type DaemonClient interface {
 	// under the keyring. The last message has the summary; without it the backup
 	// is not whole.
 	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
+	// WatchRadius sends each RADIUS packet that comes from now on (from when the
+	// header of the answer has come), and what becomes of it, until the caller
+	// leaves. Secrets are not in it. Who reads too slowly misses some, and is told
+	// how many. RESOURCE_EXHAUSTED: too many look on already.
+	WatchRadius(ctx context.Context, in *WatchRadiusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RadiusPacket], error)
 }
 
 type daemonClient struct {
@@ -1231,6 +1237,25 @@ func (c *daemonClient) Backup(ctx context.Context, in *BackupRequest, opts ...gr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Daemon_BackupClient = grpc.ServerStreamingClient[BackupResponse]
 
+func (c *daemonClient) WatchRadius(ctx context.Context, in *WatchRadiusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RadiusPacket], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Daemon_ServiceDesc.Streams[1], Daemon_WatchRadius_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRadiusRequest, RadiusPacket]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Daemon_WatchRadiusClient = grpc.ServerStreamingClient[RadiusPacket]
+
 // DaemonServer is the server API for Daemon service.
 // All implementations must embed UnimplementedDaemonServer
 // for forward compatibility.
@@ -1254,6 +1279,11 @@ type DaemonServer interface {
 	// under the keyring. The last message has the summary; without it the backup
 	// is not whole.
 	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
+	// WatchRadius sends each RADIUS packet that comes from now on (from when the
+	// header of the answer has come), and what becomes of it, until the caller
+	// leaves. Secrets are not in it. Who reads too slowly misses some, and is told
+	// how many. RESOURCE_EXHAUSTED: too many look on already.
+	WatchRadius(*WatchRadiusRequest, grpc.ServerStreamingServer[RadiusPacket]) error
 	mustEmbedUnimplementedDaemonServer()
 }
 
@@ -1281,6 +1311,9 @@ func (UnimplementedDaemonServer) RetireKey(context.Context, *RetireKeyRequest) (
 }
 func (UnimplementedDaemonServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
 	return status.Error(codes.Unimplemented, "method Backup not implemented")
+}
+func (UnimplementedDaemonServer) WatchRadius(*WatchRadiusRequest, grpc.ServerStreamingServer[RadiusPacket]) error {
+	return status.Error(codes.Unimplemented, "method WatchRadius not implemented")
 }
 func (UnimplementedDaemonServer) mustEmbedUnimplementedDaemonServer() {}
 func (UnimplementedDaemonServer) testEmbeddedByValue()                {}
@@ -1404,6 +1437,17 @@ func _Daemon_Backup_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Daemon_BackupServer = grpc.ServerStreamingServer[BackupResponse]
 
+func _Daemon_WatchRadius_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRadiusRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DaemonServer).WatchRadius(m, &grpc.GenericServerStream[WatchRadiusRequest, RadiusPacket]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Daemon_WatchRadiusServer = grpc.ServerStreamingServer[RadiusPacket]
+
 // Daemon_ServiceDesc is the grpc.ServiceDesc for Daemon service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1436,6 +1480,11 @@ var Daemon_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Backup",
 			Handler:       _Daemon_Backup_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchRadius",
+			Handler:       _Daemon_WatchRadius_Handler,
 			ServerStreams: true,
 		},
 	},
