@@ -55,6 +55,7 @@ type Engine struct {
 	watches  watches
 	locks    [1024]sync.Mutex // by account: writers of one account take turns
 	activity *activity
+	sessions *sessions
 	failures *failures // of sign-ins, by service and device
 	mains    *failures // of main passwords, by account
 	codes    *failures // of security codes, by account
@@ -95,9 +96,13 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 		rotated:   make(chan struct{}, 1),
 	}
 	e.activity = newActivity()
+	e.sessions = newSessions()
 	e.policy.Store(opt.Policy.clone())
 	e.clock.wall = opt.Now
 	if err := e.openMeta(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.loadSessions(ctx); err != nil {
 		return nil, err
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -108,6 +113,8 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 		e.wantReseal()
 	}
 	e.done.Go(func() { e.resealLoop(background) })
+	e.done.Go(func() { e.sessionWriter(background) })
+	e.done.Go(func() { e.sessionLoop(background) })
 	return e, nil
 }
 
@@ -150,7 +157,7 @@ func (e *Engine) Close() error {
 	e.done.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := e.Flush(ctx)
+	err := errors.Join(e.Flush(ctx), e.writeSessions(ctx, true))
 	if errors.Is(err, store.ErrFull) {
 		e.log.Warn("the latest uses and attempts are not kept", "err", err)
 		return nil // sign-in goes on without them, and so does stopping
@@ -165,6 +172,7 @@ func (e *Engine) SetPolicy(p Policy) error {
 		return err
 	}
 	e.policy.Store(p.clone())
+	e.sessions.suspectAll()
 	return nil
 }
 

@@ -34,9 +34,11 @@ const (
 	EventKeyRotated      EventKind = "key-rotated"
 	EventKeyRetired      EventKind = "key-retired"
 	EventTamper          EventKind = "tamper"
-	EventBackup          EventKind = "backup"          // somebody was given a backup
-	EventRestore         EventKind = "restore"         // the store is one that was restored
-	EventExported        EventKind = "hashes-exported" // somebody was given the hashes of the main passwords
+	EventBackup          EventKind = "backup"            // somebody was given a backup
+	EventRestore         EventKind = "restore"           // the store is one that was restored
+	EventExported        EventKind = "hashes-exported"   // somebody was given the hashes of the main passwords
+	EventSessionEnded    EventKind = "session-ended"     // a session of what was taken away is over
+	EventSessionNotEnded EventKind = "session-not-ended" // it may go on: the client refused or did not answer
 )
 
 // EventKinds returns every kind of event.
@@ -46,6 +48,7 @@ func EventKinds() []EventKind {
 		EventTwoStepEnrolled, EventTwoStepOn, EventTwoStepOff, EventCodeUsed, EventCodeRefused,
 		EventAccountAdded, EventAccountEnabled, EventAccountDisabled, EventAccountDeleted, EventPasswordSet,
 		EventKeyRotated, EventKeyRetired, EventTamper, EventBackup, EventRestore, EventExported,
+		EventSessionEnded, EventSessionNotEnded,
 	}
 }
 

@@ -64,6 +64,7 @@ type Profile struct {
 	UnusedAfter    time.Duration  // 0: as the policy says
 	FirstUseWithin time.Duration  // 0: as the policy says
 	Deny           bool           // rule A7
+	Sessions       int            // at a time, of one app password; 0: any number
 }
 
 // DefaultPolicy returns what holds where the administrator chose nothing.
@@ -130,6 +131,9 @@ func (p Profile) faults() (faults []error) {
 		if !slices.Contains(proof.Methods(), m) {
 			fault("method %q is none", m)
 		}
+	}
+	if p.Sessions < 0 || p.Sessions > maxSessionsOf {
+		fault("%d sessions; 0 to %d are allowed", p.Sessions, maxSessionsOf)
 	}
 	for _, d := range []time.Duration{p.ExpiresAfter, p.UnusedAfter, p.FirstUseWithin} {
 		if d < 0 {

@@ -24,6 +24,7 @@ const (
 	ReasonThrottled           Reason = "throttled"
 	ReasonUnavailable         Reason = "unavailable"
 	ReasonTamper              Reason = "tamper"
+	ReasonTooManySessions     Reason = "too-many-sessions"
 )
 
 // A reasonRow is what one reason means to a program and to a person.
@@ -52,6 +53,7 @@ var reasons = []reasonRow{
 	{ReasonThrottled, KindLimited, "too many failures came from this service or device, so this one was not answered; find the device that keeps trying"},
 	{ReasonUnavailable, KindUnavailable, "the attempt could not be decided: the store or the directory did not answer; look at keywicket status"},
 	{ReasonTamper, KindDamaged, "the account's record was changed or damaged outside of Keywicket; restore it from a backup, and find out who could write there"},
+	{ReasonTooManySessions, KindDenied, "the app password is right, but in use already as often as its profile allows; keywicket session list shows where, and a session whose end was lost goes away by itself"},
 }
 
 // Reasons returns every reason.

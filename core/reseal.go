@@ -26,6 +26,7 @@ var recordKinds = [...]struct{ prefix, kind string }{
 	{record.PrefixActivity, record.KindActivity},
 	{record.PrefixLocal, record.KindLocal},
 	{record.PrefixFact, record.KindFact},
+	{record.PrefixSession, record.KindSession},
 	{record.KeyMeta, record.KindMeta},
 }
 

@@ -15,6 +15,9 @@ type Stats struct {
 	// ever seen; expiry goes by the later of the two.
 	ClockBehind time.Duration
 
+	Sessions     int    // that are known
+	LostSessions uint64 // that found no room
+
 	// Resealing: records are being brought under the newest key.
 	Resealing bool
 }
@@ -22,7 +25,8 @@ type Stats struct {
 // Stats returns figures about e.
 func (e *Engine) Stats() Stats {
 	accounts, octets := e.cache.stats()
-	return Stats{CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lostCount(), ClockBehind: e.clock.behind(), Resealing: e.resealing.Load()}
+	sessions, lostSessions := e.sessions.stats()
+	return Stats{Sessions: sessions, LostSessions: lostSessions, CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lostCount(), ClockBehind: e.clock.behind(), Resealing: e.resealing.Load()}
 }
 
 func (a *activity) lostCount() uint64 {

@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"time"
 
 	"github.com/keywicket/keywicket/core/proof"
@@ -50,7 +49,7 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	g := Grant{Account: v.account.dir.Name, Groups: v.account.dir.Groups, AppPassword: v.ref}
 	if v.match != nil {
 		g.Profile = v.match.scope.profile
-		g.Session = e.sealSession(v.account, v.match)
+		g.Session = e.sealSession(a, v)
 	}
 	if d, ok := a.Proof.(proof.Deriver); ok {
 		d.Derive(v.material)
@@ -226,7 +225,13 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a Attempt, v v
 			return v.refuse(ReasonUnusedExpired)
 		}
 	}
-	if p.pinDevice && (a.Device == "" || a.Device != p.pin) {
+	wrongDevice := p.pinDevice && (a.Device == "" || a.Device != p.pin)
+	switch {
+	case wrongDevice && (a.Device == "" || p.pin != ""):
+		return v.refuse(ReasonPinMismatch)
+	case e.tooMany(policy, a, v):
+		return v.refuse(ReasonTooManySessions)
+	case wrongDevice:
 		return e.pinFirst(ctx, a, v)
 	}
 	return v
@@ -273,14 +278,4 @@ func innerHash(account [16]byte, text *secret.Text) [sha256.Size]byte {
 	sum := sha256.Sum256(b)
 	clear(buf[:])
 	return sum
-}
-
-// sealSession seals the account's id, the app password's and the time in Unix
-// milliseconds.
-func (e *Engine) sealSession(a *account, p *password) []byte {
-	content := make([]byte, 0, 32)
-	content = append(content, a.id[:]...)
-	content = append(content, p.id[:]...)
-	content = binary.BigEndian.AppendUint64(content, uint64(e.opt.Now().UnixMilli()))
-	return e.keys.Seal("session", "", content)
 }

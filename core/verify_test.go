@@ -22,6 +22,7 @@ func TestReasons(t *testing.T) {
 		f.policy.Profiles["lounge"] = core.Profile{Letters: 20, Services: []string{"radius/lounge"}, Methods: []proof.Method{proof.MethodCleartext}}
 		f.policy.Profiles["pinned"] = core.Profile{Letters: 28, Services: []string{"*"}, Methods: []proof.Method{proof.MethodCleartext}, PinDevice: true}
 		f.policy.Profiles["chap"] = core.Profile{Letters: 16, Services: []string{"radius/*"}, Methods: []proof.Method{proof.MethodCHAP}}
+		f.policy.Profiles["once"] = core.Profile{Letters: 20, Services: []string{"*"}, Methods: []proof.Method{proof.MethodCleartext}, Sessions: 1}
 		f.policy.UnusedAfter = 30 * 24 * time.Hour
 	}
 	from := func(device, text string) core.Attempt {
@@ -103,6 +104,11 @@ func TestReasons(t *testing.T) {
 		core.ReasonUnavailable: func(f *fixture, _, text string) error {
 			f.store.fail(store.ErrUnavailable)
 			defer f.store.fail(nil)
+			return f.try(text)
+		},
+		core.ReasonTooManySessions: func(f *fixture, _, _ string) error {
+			_, text := f.create("once", "once")
+			must(f.t, f.report(core.SessionStarts, "1", f.signIn("vpn1", text), core.SessionReport{}))
 			return f.try(text)
 		},
 		core.ReasonTamper: func(f *fixture, _, text string) error {

@@ -89,13 +89,16 @@ func (e *Engine) storeChanged(ev store.Event) {
 	case ev.Reset:
 		e.cache.dropRecords()
 		e.watches.store.Store(true)
+		e.sessions.suspectAll()
 		return
 	}
 	rev := ev.Entry.Revision
 	if ev.Deleted {
 		rev = latest
 	}
-	e.cache.dropRecord(strings.TrimPrefix(ev.Entry.Key, record.PrefixAccount), rev)
+	name := strings.TrimPrefix(ev.Entry.Key, record.PrefixAccount)
+	e.cache.dropRecord(name, rev)
+	e.sessions.suspect(name)
 }
 
 func (e *Engine) watchDirectory(ctx context.Context) (func(), error) {
@@ -111,8 +114,10 @@ func (e *Engine) watchDirectory(ctx context.Context) (func(), error) {
 			case c.Reset:
 				e.cache.dropAll()
 				e.watches.directory.Store(true)
+				e.sessions.suspectAll()
 			default:
 				e.cache.drop(c.Name)
+				e.sessions.suspect(c.Name)
 			}
 		}
 	}, nil

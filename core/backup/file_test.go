@@ -247,11 +247,11 @@ func TestWrongFiles(t *testing.T) {
 		t.Errorf("it does not say which key: %v", err)
 	}
 	s.keys = right
-	for _, record := range []string{"session/x", "account/x"} {
-		_, err = s.store.Apply(t.Context(), store.Batch{{Action: store.Put, Key: record, Value: s.keys.Seal("session", record, nil)}})
+	for _, record := range []string{"later/x", "account/x"} {
+		_, err = s.store.Apply(t.Context(), store.Batch{{Action: store.Put, Key: record, Value: s.keys.Seal("later", record, nil)}})
 		must(t, err)
 		want := backup.ErrRecord
-		if record == "session/x" {
+		if record == "later/x" {
 			want = backup.ErrNewer
 		}
 		s.refused("a record at "+record, want, s.backup("strange", ""))

@@ -281,6 +281,8 @@ func (m *merger) merge(ctx context.Context, key string, sealed []byte) ([]byte, 
 		if later, ok, err := m.replaced.get(ctx, key, new(record.Activity)); err != nil || ok {
 			return later, err
 		}
+	case strings.HasPrefix(key, record.PrefixSession):
+		return nil, nil // what is still there is reported again
 	}
 	return sealed, nil
 }

@@ -22,12 +22,13 @@ type recordKind struct {
 
 // recordKinds are all kinds of records. A record of none of them is of a newer
 // version.
-func recordKinds() [5]recordKind {
+func recordKinds() [6]recordKind {
 	return [...]recordKind{
 		{record.PrefixAccount, record.KindAccount, func() proto.Message { return new(record.Account) }},
 		{record.PrefixActivity, record.KindActivity, func() proto.Message { return new(record.Activity) }},
 		{record.PrefixLocal, record.KindLocal, func() proto.Message { return new(record.Local) }},
 		{record.PrefixFact, record.KindFact, func() proto.Message { return new(record.Fact) }},
+		{record.PrefixSession, record.KindSession, func() proto.Message { return new(record.Session) }},
 		{record.KeyMeta, record.KindMeta, func() proto.Message { return new(record.Meta) }},
 	}
 }

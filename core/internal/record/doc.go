@@ -18,13 +18,16 @@ const (
 	KindActivity = "activity"
 	KindLocal    = "local"
 	KindFact     = "fact"
+	KindSession  = "session"
 )
 
-// The keys of records: a prefix, then the normalised name of the account.
+// The keys of records: a prefix, then the normalised name of the account; of a
+// session, a hash of the client and its id there.
 const (
 	KeyMeta        = "meta/store"
 	PrefixAccount  = "account/"
 	PrefixActivity = "activity/"
 	PrefixLocal    = "local/"
 	PrefixFact     = "fact/"
+	PrefixSession  = "session/"
 )

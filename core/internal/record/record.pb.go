@@ -885,6 +885,196 @@ func (x *Local) GetAttributes() map[string]string {
 	return nil
 }
 
+// Session is an app password in use, as a client reported it. It decides
+// nothing but how many of them there are.
+type Session struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Account         string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"` // normalised name
+	AccountId       []byte                 `protobuf:"bytes,2,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	AppPasswordId   []byte                 `protobuf:"bytes,3,opt,name=app_password_id,json=appPasswordId,proto3" json:"app_password_id,omitempty"`
+	AppPasswordName string                 `protobuf:"bytes,4,opt,name=app_password_name,json=appPasswordName,proto3" json:"app_password_name,omitempty"`
+	Client          string                 `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`
+	Id              []byte                 `protobuf:"bytes,6,opt,name=id,proto3" json:"id,omitempty"` // the client's, any octets
+	Device          string                 `protobuf:"bytes,7,opt,name=device,proto3" json:"device,omitempty"`
+	Port            string                 `protobuf:"bytes,8,opt,name=port,proto3" json:"port,omitempty"`
+	Address         string                 `protobuf:"bytes,9,opt,name=address,proto3" json:"address,omitempty"`
+	Handle          []byte                 `protobuf:"bytes,10,opt,name=handle,proto3" json:"handle,omitempty"` // of the bridge
+	Since           int64                  `protobuf:"varint,11,opt,name=since,proto3" json:"since,omitempty"`
+	At              int64                  `protobuf:"varint,12,opt,name=at,proto3" json:"at,omitempty"`         // what is known of it was so then
+	Seen            int64                  `protobuf:"varint,13,opt,name=seen,proto3" json:"seen,omitempty"`     // when the last report came
+	Issued          int64                  `protobuf:"varint,14,opt,name=issued,proto3" json:"issued,omitempty"` // when the token that ties it was given
+	OctetsIn        uint64                 `protobuf:"varint,15,opt,name=octets_in,json=octetsIn,proto3" json:"octets_in,omitempty"`
+	OctetsOut       uint64                 `protobuf:"varint,16,opt,name=octets_out,json=octetsOut,proto3" json:"octets_out,omitempty"`
+	Every           int64                  `protobuf:"varint,17,opt,name=every,proto3" json:"every,omitempty"`       // how often the client reports, in seconds; 0: not known
+	Replaced        bool                   `protobuf:"varint,18,opt,name=replaced,proto3" json:"replaced,omitempty"` // another one of the same device took its place
+	Shown           string                 `protobuf:"bytes,19,opt,name=shown,proto3" json:"shown,omitempty"`        // the account's name for people
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_core_internal_record_record_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_core_internal_record_record_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Session) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Session) GetAccountId() []byte {
+	if x != nil {
+		return x.AccountId
+	}
+	return nil
+}
+
+func (x *Session) GetAppPasswordId() []byte {
+	if x != nil {
+		return x.AppPasswordId
+	}
+	return nil
+}
+
+func (x *Session) GetAppPasswordName() string {
+	if x != nil {
+		return x.AppPasswordName
+	}
+	return ""
+}
+
+func (x *Session) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *Session) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Session) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Session) GetPort() string {
+	if x != nil {
+		return x.Port
+	}
+	return ""
+}
+
+func (x *Session) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Session) GetHandle() []byte {
+	if x != nil {
+		return x.Handle
+	}
+	return nil
+}
+
+func (x *Session) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Session) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Session) GetSeen() int64 {
+	if x != nil {
+		return x.Seen
+	}
+	return 0
+}
+
+func (x *Session) GetIssued() int64 {
+	if x != nil {
+		return x.Issued
+	}
+	return 0
+}
+
+func (x *Session) GetOctetsIn() uint64 {
+	if x != nil {
+		return x.OctetsIn
+	}
+	return 0
+}
+
+func (x *Session) GetOctetsOut() uint64 {
+	if x != nil {
+		return x.OctetsOut
+	}
+	return 0
+}
+
+func (x *Session) GetEvery() int64 {
+	if x != nil {
+		return x.Every
+	}
+	return 0
+}
+
+func (x *Session) GetReplaced() bool {
+	if x != nil {
+		return x.Replaced
+	}
+	return false
+}
+
+func (x *Session) GetShown() string {
+	if x != nil {
+		return x.Shown
+	}
+	return ""
+}
+
 // Fact says that something was once seen, such as a client that signs.
 type Fact struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -895,7 +1085,7 @@ type Fact struct {
 
 func (x *Fact) Reset() {
 	*x = Fact{}
-	mi := &file_core_internal_record_record_proto_msgTypes[10]
+	mi := &file_core_internal_record_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1097,7 @@ func (x *Fact) String() string {
 func (*Fact) ProtoMessage() {}
 
 func (x *Fact) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_record_record_proto_msgTypes[10]
+	mi := &file_core_internal_record_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1110,7 @@ func (x *Fact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fact.ProtoReflect.Descriptor instead.
 func (*Fact) Descriptor() ([]byte, []int) {
-	return file_core_internal_record_record_proto_rawDescGZIP(), []int{10}
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Fact) GetSince() int64 {
@@ -1024,7 +1214,30 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"attributes\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1c\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf2\x03\n" +
+	"\aSession\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x02 \x01(\fR\taccountId\x12&\n" +
+	"\x0fapp_password_id\x18\x03 \x01(\fR\rappPasswordId\x12*\n" +
+	"\x11app_password_name\x18\x04 \x01(\tR\x0fappPasswordName\x12\x16\n" +
+	"\x06client\x18\x05 \x01(\tR\x06client\x12\x0e\n" +
+	"\x02id\x18\x06 \x01(\fR\x02id\x12\x16\n" +
+	"\x06device\x18\a \x01(\tR\x06device\x12\x12\n" +
+	"\x04port\x18\b \x01(\tR\x04port\x12\x18\n" +
+	"\aaddress\x18\t \x01(\tR\aaddress\x12\x16\n" +
+	"\x06handle\x18\n" +
+	" \x01(\fR\x06handle\x12\x14\n" +
+	"\x05since\x18\v \x01(\x03R\x05since\x12\x0e\n" +
+	"\x02at\x18\f \x01(\x03R\x02at\x12\x12\n" +
+	"\x04seen\x18\r \x01(\x03R\x04seen\x12\x16\n" +
+	"\x06issued\x18\x0e \x01(\x03R\x06issued\x12\x1b\n" +
+	"\toctets_in\x18\x0f \x01(\x04R\boctetsIn\x12\x1d\n" +
+	"\n" +
+	"octets_out\x18\x10 \x01(\x04R\toctetsOut\x12\x14\n" +
+	"\x05every\x18\x11 \x01(\x03R\x05every\x12\x1a\n" +
+	"\breplaced\x18\x12 \x01(\bR\breplaced\x12\x14\n" +
+	"\x05shown\x18\x13 \x01(\tR\x05shown\"\x1c\n" +
 	"\x04Fact\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\x03R\x05sinceB5Z3github.com/keywicket/keywicket/core/internal/recordb\x06proto3"
 
@@ -1040,7 +1253,7 @@ func file_core_internal_record_record_proto_rawDescGZIP() []byte {
 	return file_core_internal_record_record_proto_rawDescData
 }
 
-var file_core_internal_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_core_internal_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_core_internal_record_record_proto_goTypes = []any{
 	(*Meta)(nil),        // 0: keywicket.record.v1.Meta
 	(*Account)(nil),     // 1: keywicket.record.v1.Account
@@ -1052,10 +1265,11 @@ var file_core_internal_record_record_proto_goTypes = []any{
 	(*Usage)(nil),       // 7: keywicket.record.v1.Usage
 	(*Attempt)(nil),     // 8: keywicket.record.v1.Attempt
 	(*Local)(nil),       // 9: keywicket.record.v1.Local
-	(*Fact)(nil),        // 10: keywicket.record.v1.Fact
-	nil,                 // 11: keywicket.record.v1.AppPassword.MaterialEntry
-	nil,                 // 12: keywicket.record.v1.AppPassword.PreviousMaterialEntry
-	nil,                 // 13: keywicket.record.v1.Local.AttributesEntry
+	(*Session)(nil),     // 10: keywicket.record.v1.Session
+	(*Fact)(nil),        // 11: keywicket.record.v1.Fact
+	nil,                 // 12: keywicket.record.v1.AppPassword.MaterialEntry
+	nil,                 // 13: keywicket.record.v1.AppPassword.PreviousMaterialEntry
+	nil,                 // 14: keywicket.record.v1.Local.AttributesEntry
 }
 var file_core_internal_record_record_proto_depIdxs = []int32{
 	2,  // 0: keywicket.record.v1.Account.two_step:type_name -> keywicket.record.v1.TwoStep
@@ -1064,13 +1278,13 @@ var file_core_internal_record_record_proto_depIdxs = []int32{
 	3,  // 3: keywicket.record.v1.TwoStep.recovery:type_name -> keywicket.record.v1.Tag
 	3,  // 4: keywicket.record.v1.AppPassword.tag:type_name -> keywicket.record.v1.Tag
 	3,  // 5: keywicket.record.v1.AppPassword.previous:type_name -> keywicket.record.v1.Tag
-	11, // 6: keywicket.record.v1.AppPassword.material:type_name -> keywicket.record.v1.AppPassword.MaterialEntry
-	12, // 7: keywicket.record.v1.AppPassword.previous_material:type_name -> keywicket.record.v1.AppPassword.PreviousMaterialEntry
+	12, // 6: keywicket.record.v1.AppPassword.material:type_name -> keywicket.record.v1.AppPassword.MaterialEntry
+	13, // 7: keywicket.record.v1.AppPassword.previous_material:type_name -> keywicket.record.v1.AppPassword.PreviousMaterialEntry
 	3,  // 8: keywicket.record.v1.Remembered.tag:type_name -> keywicket.record.v1.Tag
 	7,  // 9: keywicket.record.v1.Activity.usages:type_name -> keywicket.record.v1.Usage
 	8,  // 10: keywicket.record.v1.Activity.attempts:type_name -> keywicket.record.v1.Attempt
 	8,  // 11: keywicket.record.v1.Usage.last:type_name -> keywicket.record.v1.Attempt
-	13, // 12: keywicket.record.v1.Local.attributes:type_name -> keywicket.record.v1.Local.AttributesEntry
+	14, // 12: keywicket.record.v1.Local.attributes:type_name -> keywicket.record.v1.Local.AttributesEntry
 	13, // [13:13] is the sub-list for method output_type
 	13, // [13:13] is the sub-list for method input_type
 	13, // [13:13] is the sub-list for extension type_name
@@ -1089,7 +1303,7 @@ func file_core_internal_record_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_internal_record_record_proto_rawDesc), len(file_core_internal_record_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

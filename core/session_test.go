@@ -1,0 +1,442 @@
+package core_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/directory/local"
+	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/store"
+)
+
+// signIn returns the token of a sign-in at client.
+func (f *fixture) signIn(client, text string) []byte {
+	f.t.Helper()
+	g, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/" + client, Client: client})
+	must(f.t, err)
+	return g.Session
+}
+
+// report tells of session id at vpn1, as of now where r does not say when.
+func (f *fixture) report(event core.SessionEvent, id string, token []byte, r core.SessionReport) error {
+	r.Event, r.ID, r.Client = event, id, cmp.Or(r.Client, "vpn1")
+	if token != nil {
+		r.Tokens = [][]byte{[]byte("the administrator's own"), token}
+	}
+	if r.At.IsZero() {
+		r.At = f.clock()
+	}
+	return f.ReportSession(f.ctx, r)
+}
+
+// sessions returns the sessions of alain.
+func (f *fixture) sessions() []core.Session {
+	f.t.Helper()
+	all, err := f.Sessions(alain)
+	must(f.t, err)
+	return all
+}
+
+func (f *fixture) wantSessions(n int) []core.Session {
+	f.t.Helper()
+	all := f.sessions()
+	if len(all) != n {
+		f.t.Fatalf("%d sessions, want %d: %+v", len(all), n, all)
+	}
+	return all
+}
+
+// TestSessionIsKnown: what was reported is listed with the app password whose
+// grant came back, and until it is over.
+func TestSessionIsKnown(t *testing.T) {
+	f := newFixture(t, nil)
+	p, text := f.addAlain()
+	token := f.signIn("vpn1", text)
+	if len(token) > 253 {
+		t.Fatalf("a token of %d octets fits in no Class", len(token))
+	}
+	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{Device: "xbox", Handle: []byte("h")}))
+	f.pass(10 * time.Minute)
+	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{Address: "10.0.0.5", Handle: []byte("h2"), HasOctets: true, OctetsIn: 1 << 40, OctetsOut: 7}))
+	s := f.wantSessions(1)[0]
+	if s.Account != alain || s.AppPassword != p.Ref || s.Client != "vpn1" || s.Device != "xbox" || s.Address != "10.0.0.5" ||
+		!s.Since.Equal(f.clock().Add(-10*time.Minute)) || s.OctetsIn != 1<<40 || s.OctetsOut != 7 || string(s.Handle) != "h2" {
+		t.Errorf("listed as %+v", s)
+	}
+	if all, err := f.Sessions("somebody"); err != nil || len(all) != 0 {
+		t.Errorf("another account has %v, %v", all, err)
+	}
+	must(t, f.report(core.SessionStopped, "1", token, core.SessionReport{}))
+	f.wantSessions(0)
+}
+
+// TestR26ForgedToken: a token that somebody made up, changed, or was given at
+// another client ties nothing, and nothing is kept.
+func TestR26ForgedToken(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	token := f.signIn("vpn1", text)
+	changed := append([]byte(nil), token...)
+	changed[len(changed)-1] ^= 1
+	for name, forged := range map[string][]byte{
+		"changed": changed, "another client's": f.signIn("vpn2", text), "cut off": token[:40], "no client's": f.signIn("", text),
+		"made up": []byte(strings.Repeat("x", 90)), "none": nil,
+	} {
+		for _, event := range []core.SessionEvent{core.SessionStarts, core.SessionGoesOn, core.SessionStopped} {
+			wantKind(t, name, f.report(event, "1", forged, core.SessionReport{Account: alain}), core.KindNotFound)
+		}
+	}
+	f.wantSessions(0)
+	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{}))
+	must(t, f.report(core.SessionGoesOn, "1", changed, core.SessionReport{HasOctets: true, OctetsIn: 9})) // known by its id
+	if s := f.wantSessions(1)[0]; s.OctetsIn != 9 {
+		t.Errorf("%d octets", s.OctetsIn)
+	}
+	if err := f.report(core.SessionStopped, "1", nil, core.SessionReport{Client: "vpn2"}); core.KindOf(err) != core.KindNotFound {
+		t.Errorf("another client ends it: %v", err)
+	}
+	f.wantSessions(1)
+}
+
+// TestSessionOfALongName: a name that has no room in a token is taken from the
+// report, and believed only where the token's account has it.
+func TestSessionOfALongName(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	long := strings.Repeat("l", 256)
+	_, err := f.AddAccount(f.ctx, long, nil, nil)
+	must(t, err)
+	policy := f.policy
+	policy.RequireTwoStep = false
+	must(t, f.SetPolicy(policy))
+	_, longText, err := f.Create(f.ctx, long, core.NewAppPassword{Name: "x"})
+	must(t, err)
+	g, err := f.Verify(f.ctx, core.Attempt{Account: long, Proof: proof.Cleartext(longText.Canonical()), Service: "radius/vpn1", Client: "vpn1"})
+	must(t, err)
+	if len(g.Session) > 253 {
+		t.Fatalf("a token of %d octets", len(g.Session))
+	}
+	must(t, f.report(core.SessionStarts, "1", g.Session, core.SessionReport{Account: long}))
+	if all, err := f.Sessions(long); err != nil || len(all) != 1 {
+		t.Errorf("%v, %v", all, err)
+	}
+	wantKind(t, "no possible name", f.report(core.SessionStarts, "2", g.Session, core.SessionReport{Account: "\x00"}), core.KindNotFound)
+	must(t, f.report(core.SessionStarts, "3", f.signIn("vpn1", text), core.SessionReport{Account: long})) // the token says whose
+	f.wantSessions(1)
+}
+
+// TestSessionReportsOutOfOrder: what comes late neither brings a session back
+// nor takes octets away; the same id in another life of the client is another
+// session.
+func TestSessionReportsOutOfOrder(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	token := f.signIn("vpn1", text)
+	began := f.clock()
+	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{For: time.Minute, HasOctets: true, OctetsIn: 50})) // its start was lost
+	f.pass(time.Minute)
+	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{HasOctets: true, OctetsIn: 100}))
+	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{At: began, HasOctets: true, OctetsIn: 50}))
+	if s := f.wantSessions(1)[0]; s.OctetsIn != 100 || !s.Since.Equal(began.Add(-time.Minute)) {
+		t.Errorf("%d octets since %v", s.OctetsIn, s.Since)
+	}
+	must(t, f.report(core.SessionStopped, "1", token, core.SessionReport{}))
+	for _, event := range []core.SessionEvent{core.SessionGoesOn, core.SessionStarts, core.SessionStopped} {
+		must(t, f.report(event, "1", token, core.SessionReport{}))
+		must(t, f.report(event, "1", nil, core.SessionReport{}))
+	}
+	f.wantSessions(0)
+	must(t, f.report(core.SessionStopped, "2", token, core.SessionReport{})) // before its start
+	must(t, f.report(core.SessionStarts, "2", token, core.SessionReport{}))
+	f.wantSessions(0)
+	f.pass(time.Second)
+	must(t, f.report(core.SessionStarts, "1", f.signIn("vpn1", text), core.SessionReport{}))
+	f.wantSessions(1)
+}
+
+// TestSessionIDOfAnother: a client that was switched off uses its ids again.
+func TestSessionIDOfAnother(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	first := f.signIn("vpn1", text)
+	f.pass(time.Minute)
+	other, otherText := f.create("laptop", "")
+	second := f.signIn("vpn1", otherText)
+	must(t, f.report(core.SessionStarts, "1", first, core.SessionReport{}))
+	must(t, f.report(core.SessionStarts, "1", second, core.SessionReport{}))
+	must(t, f.report(core.SessionGoesOn, "1", first, core.SessionReport{})) // of before
+	if s := f.wantSessions(1)[0]; s.AppPassword != other.Ref {
+		t.Errorf("it is of %v", s.AppPassword)
+	}
+}
+
+// TestSessionSurvivesAKill: a start and an end that were answered are there
+// after a kill; what goes on may be behind, and is not after an orderly end.
+func TestSessionSurvivesAKill(t *testing.T) {
+	f := newFixture(t, nil)
+	p, text := f.addAlain()
+	token := f.signIn("vpn1", text)
+	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{Device: "xbox", Port: "7", Handle: []byte{0xFF, 0}}))
+	must(t, f.report(core.SessionStarts, "\xFF\x00binary", token, core.SessionReport{}))
+	must(t, f.report(core.SessionStopped, "\xFF\x00binary", nil, core.SessionReport{}))
+	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{HasOctets: true, OctetsIn: 5, OctetsOut: 6, Address: "10.0.0.5", Handle: []byte{0xFF, 1}}))
+	killed := f.another() // over the same store, which nobody closed
+	if s := killed.wantSessions(1)[0]; s.AppPassword != p.Ref || s.Device != "xbox" || s.Account != alain {
+		t.Errorf("after a kill: %+v", s)
+	}
+	must(t, killed.Close())
+	f.reopen()
+	s := f.wantSessions(1)[0]
+	if s.OctetsIn != 5 || s.OctetsOut != 6 || s.Address != "10.0.0.5" || string(s.Handle) != "\xFF\x01" || !s.Since.Equal(f.clock()) {
+		t.Errorf("after an orderly end: %+v", s)
+	}
+	must(t, f.report(core.SessionStopped, "1", nil, core.SessionReport{}))
+	f.another().wantSessions(0)
+}
+
+// TestSessionNotRecorded: while the store fails nothing is said to be
+// recorded, and once it does not, the repeat is.
+func TestSessionNotRecorded(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	token := f.signIn("vpn1", text)
+	for _, event := range []core.SessionEvent{core.SessionStarts, core.SessionStopped} {
+		f.store.refuse(store.ErrUnavailable)
+		for range 2 {
+			wantKind(t, "store down", f.report(event, "1", token, core.SessionReport{}), core.KindUnavailable)
+		}
+		f.store.refuse(nil)
+		must(t, f.report(event, "1", token, core.SessionReport{}))
+		want := 1
+		if event == core.SessionStopped {
+			want = 0
+		}
+		f.another().wantSessions(want)
+	}
+	f.store.refuse(store.ErrFull)
+	wantKind(t, "disk full", f.report(core.SessionStarts, "2", token, core.SessionReport{}), core.KindUnavailable)
+	must(t, f.Close()) // a full disk does not hold it up
+}
+
+// TestSessionDamagedRecord: S3: a record that was changed or moved is no
+// session, and the engine opens.
+func TestSessionDamagedRecord(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	token := f.signIn("vpn1", text)
+	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{}))
+	must(t, f.report(core.SessionStarts, "2", token, core.SessionReport{}))
+	must(t, f.Close())
+	var kept []store.Entry
+	for _, e := range f.store.all(t) {
+		if strings.HasPrefix(e.Key, "session/") {
+			kept = append(kept, e)
+		}
+	}
+	_, err := f.store.Apply(f.ctx, store.Batch{{Action: store.Put, Key: kept[0].Key, Value: kept[1].Value}})
+	must(t, err)
+	f.open()
+	f.wantSessions(1)
+	must(t, f.Close())
+	n := 0
+	for _, e := range f.store.all(t) {
+		if strings.HasPrefix(e.Key, "session/") {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d records are left, want 1", n)
+	}
+}
+
+// TestSessionExpires: a session whose end was lost is over after three of its
+// client's intervals, and where nobody knows those, after a day.
+func TestSessionExpires(t *testing.T) {
+	for name, tt := range map[string]struct {
+		every   time.Duration   // said
+		gaps    []time.Duration // between reports
+		within  time.Duration
+		outside time.Duration
+	}{
+		"nothing is known":         {0, nil, 24 * time.Hour, 24*time.Hour + time.Minute},
+		"one report says nothing":  {0, []time.Duration{time.Second}, 24 * time.Hour, 24*time.Hour + time.Minute},
+		"it was said":              {10 * time.Minute, nil, 31 * time.Minute, 32 * time.Minute},
+		"it was watched":           {0, []time.Duration{time.Second, 5 * time.Minute}, 16 * time.Minute, 17 * time.Minute},
+		"the longer one counts":    {time.Minute, []time.Duration{time.Second, 10 * time.Minute, time.Minute}, 31 * time.Minute, 32 * time.Minute},
+		"what is said is bounded":  {90 * 24 * time.Hour, nil, 24 * time.Hour, 25 * time.Hour},
+		"what was watched as well": {0, []time.Duration{time.Second, time.Millisecond}, 4 * time.Minute, 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, nil)
+			_, text := f.addAlain()
+			token := f.signIn("vpn1", text)
+			must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{Every: tt.every}))
+			for _, gap := range tt.gaps {
+				f.pass(gap)
+				must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{Every: tt.every}))
+			}
+			f.pass(tt.within)
+			f.reopen() // which looks
+			f.wantSessions(1)
+			f.pass(tt.outside - tt.within)
+			f.reopen()
+			f.wantSessions(0)
+			must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{})) // it is there after all
+			f.wantSessions(1)
+		})
+	}
+}
+
+// TestForgetSessions: what began anew has no sessions, and others keep theirs.
+func TestForgetSessions(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	for _, client := range []string{"vpn1", "vpn2"} {
+		for _, id := range []string{"a1", "a2", "b1"} {
+			must(t, f.report(core.SessionStarts, id, f.signIn(client, text), core.SessionReport{Client: client, Handle: []byte(id)}))
+		}
+	}
+	must(t, f.ForgetSessions(f.ctx, "vpn1", func(handle []byte) bool { return handle[0] == 'a' }))
+	for _, g := range []*fixture{f, f.another()} {
+		for _, s := range g.wantSessions(4) {
+			if s.Client == "vpn1" && string(s.Handle) != "b1" {
+				t.Errorf("%+v is still there", s)
+			}
+		}
+	}
+	f.store.refuse(store.ErrUnavailable)
+	wantKind(t, "store down", f.ForgetSessions(f.ctx, "vpn1", func([]byte) bool { return true }), core.KindUnavailable)
+}
+
+// TestSessionsOfOneAreBounded: whoever has one token makes up no more sessions
+// than an app password may have, and the oldest go first.
+func TestSessionsOfOneAreBounded(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	token := f.signIn("vpn1", text)
+	for n := range 70 {
+		f.pass(time.Second)
+		must(t, f.report(core.SessionGoesOn, fmt.Sprint(n), token, core.SessionReport{Device: fmt.Sprint(n)}))
+	}
+	if all := f.wantSessions(64); all[0].Device != "6" {
+		t.Errorf("the oldest is %s, want 6", all[0].Device)
+	}
+	if stats := f.Stats(); stats.Sessions != 64 || stats.LostSessions != 6 {
+		t.Errorf("%+v", stats)
+	}
+}
+
+// limited is a fixture whose profile allows one session at a time.
+func limited(t *testing.T, pin bool) (f *fixture, text string) {
+	f = newFixture(t, func(f *fixture) {
+		p := f.policy.Profiles[core.DefaultProfile]
+		p.Sessions, p.PinDevice = 1, pin
+		f.policy.Profiles["one"] = p
+	})
+	f.addAlain()
+	_, text = f.create("tv", "one")
+	return f, text
+}
+
+// TestTooManySessions: an app password that is in use as often as its profile
+// allows is refused until one of its sessions is over. Others do not count.
+func TestTooManySessions(t *testing.T) {
+	f, text := limited(t, false)
+	_, other := f.create("laptop", "one")
+	token := f.signIn("vpn1", text)
+	must(t, f.report(core.SessionStarts, "other", f.signIn("vpn1", other), core.SessionReport{}))
+	must(t, f.try(text))
+	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{}))
+	wantReason(t, "in use", f.try(text), core.ReasonTooManySessions)
+	f.reopen()
+	wantReason(t, "after a restart", f.try(text), core.ReasonTooManySessions)
+	must(t, f.report(core.SessionStopped, "1", token, core.SessionReport{}))
+	must(t, f.try(text))
+	must(t, f.report(core.SessionStarts, "2", f.signIn("vpn1", text), core.SessionReport{}))
+	must(t, f.ForgetSessions(f.ctx, "vpn1", func([]byte) bool { return true }))
+	must(t, f.try(text))
+	f.pass(time.Second)
+	must(t, f.report(core.SessionStarts, "3", f.signIn("vpn1", text), core.SessionReport{Every: time.Minute}))
+	wantReason(t, "in use", f.try(text), core.ReasonTooManySessions)
+	f.pass(5 * time.Minute)
+	f.reopen()
+	must(t, f.try(text)) // its end was lost
+}
+
+// TestDeviceIsBack: what a device had at the same port before does not keep it
+// out, and is replaced by its new session; any other one is not.
+func TestDeviceIsBack(t *testing.T) {
+	f, text := limited(t, false)
+	at := func(client, device, port string) error {
+		_, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/" + client, Client: client, Device: device, Port: port})
+		return err
+	}
+	token := f.signIn("vpn1", text)
+	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{Device: "tv", Port: "7"}))
+	for _, place := range [][3]string{{"vpn1", "tv", "8"}, {"vpn1", "xbox", "7"}, {"vpn2", "tv", "7"}, {"vpn1", "", "7"}, {"vpn1", "tv", ""}, {"vpn1", "", ""}} {
+		wantReason(t, fmt.Sprint(place), at(place[0], place[1], place[2]), core.ReasonTooManySessions)
+	}
+	must(t, at("vpn1", "tv", "7"))
+	must(t, f.report(core.SessionStarts, "2", token, core.SessionReport{Device: "tv", Port: "7"}))
+	f.wantSessions(1)
+	must(t, f.report(core.SessionStopped, "2", token, core.SessionReport{}))
+	f.wantSessions(0)
+	must(t, at("vpn2", "xbox", "1"))
+	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{})) // it was there after all
+	f.wantSessions(1)
+	wantReason(t, "two behind one address", at("vpn2", "xbox", "1"), core.ReasonTooManySessions)
+}
+
+// TestTooManySessionsAndPin: a device that is not its own is told of as that,
+// and nothing is pinned by an attempt that is refused.
+func TestTooManySessionsAndPin(t *testing.T) {
+	f, text := limited(t, true)
+	from := func(device string) error {
+		_, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/vpn1", Client: "vpn1", Device: device})
+		return err
+	}
+	g, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/vpn1", Client: "vpn1", Device: "tv"})
+	must(t, err)
+	must(t, f.report(core.SessionStarts, "1", g.Session, core.SessionReport{Device: "tv"}))
+	wantReason(t, "another device", from("xbox"), core.ReasonPinMismatch)
+	wantReason(t, "its own", from("tv"), core.ReasonTooManySessions)
+	_, err = f.Repin(f.ctx, alain, "tv")
+	must(t, err)
+	wantReason(t, "the next one", from("xbox"), core.ReasonTooManySessions)
+	must(t, f.report(core.SessionStopped, "1", g.Session, core.SessionReport{}))
+	must(t, from("tv")) // the refused one was not pinned
+}
+
+// TestSessionsPolicy: a number of sessions that cannot be is refused.
+func TestSessionsPolicy(t *testing.T) {
+	for n, want := range map[int]core.Kind{-1: core.KindInvalid, 0: 0, 1: 0, 64: 0, 65: core.KindInvalid} {
+		p := core.DefaultPolicy()
+		profile := p.Profiles[core.DefaultProfile]
+		profile.Sessions = n
+		p.Profiles[core.DefaultProfile] = profile
+		wantKind(t, fmt.Sprint(n), p.Validate(), want)
+	}
+}
+
+// TestSessionUnavailable: while nobody can tell whose a session is, nothing is
+// said to be recorded.
+func TestSessionUnavailable(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	token := f.signIn("vpn1", text)
+	f.opt.Directory = &mirror{down: errors.New("down")}
+	f.reopen()
+	wantKind(t, "directory down", f.report(core.SessionStarts, "1", token, core.SessionReport{}), core.KindUnavailable)
+	f.opt.Directory = local.New(f.store, f.keys, local.Options{Now: f.clock})
+	f.reopen()
+	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{}))
+	release := make(chan struct{})
+	f.store.intercept(func(store.Batch) { <-release })
+	defer close(release)
+	wantKind(t, "the caller left", f.ReportSession(ended(f), core.SessionReport{Event: core.SessionStopped, Client: "vpn1", ID: "1", At: f.clock()}), core.KindUnavailable)
+}
