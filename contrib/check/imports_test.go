@@ -62,6 +62,7 @@ func importRules() []importRule {
 		{"core/store/internal", []string{"=core/store"}, append(heavy, "=core")},
 		{"core/store/storetest", []string{"=core/store"}, append(heavy, "=core")},
 		{"core/store/memstore", []string{"=core/store", "core/store/internal"}, append(heavy, "=core")},
+		{"core/store/replica", []string{"=core/store", "core/store/internal"}, append(heavy, "=core")},
 		{"core/store/badgerstore", []string{"=core/store", "core/store/internal", badger, "golang.org/x/sys"},
 			[]string{"=core", "bridges", "plugins", "cmd", "core/config", "core/pluginhost", "core/keyring", "core/directory"}},
 		{"core/directory", nil, append(heavy, "=core", "core/keyring", "core/store", "core/internal")},

@@ -140,8 +140,8 @@ func (d *Directory) Watch(ctx context.Context) (<-chan directory.Change, error) 
 	go func() { // ends with ctx, or when the store closes
 		defer close(changes)
 		for e := range events {
-			c := directory.Change{Reset: true}
-			if !e.Reset {
+			c := directory.Change{Reset: e.Reset, Lost: e.Lost}
+			if !e.Reset && !e.Lost {
 				c = directory.Change{Name: strings.TrimPrefix(e.Entry.Key, record.PrefixLocal)}
 			}
 			select {

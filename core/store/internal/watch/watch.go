@@ -32,6 +32,12 @@ func New() *Hub {
 // Watch is Store.Watch: events published after it returned arrive on the
 // channel, which is closed when ctx ends or Close is called.
 func (h *Hub) Watch(ctx context.Context, prefix string) (<-chan store.Event, error) {
+	return h.WatchAfter(ctx, prefix, 0)
+}
+
+// WatchAfter is Watch for events of later revisions than after; before them come
+// those of first.
+func (h *Hub) WatchAfter(ctx context.Context, prefix string, after store.Revision, first ...store.Event) (<-chan store.Event, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
@@ -42,6 +48,8 @@ func (h *Hub) Watch(ctx context.Context, prefix string) (<-chan store.Event, err
 	}
 	w := &watcher{
 		prefix: prefix,
+		after:  after,
+		queue:  first,
 		out:    make(chan store.Event),
 		wake:   make(chan struct{}, 1),
 		stop:   make(chan struct{}),
@@ -84,6 +92,7 @@ func (h *Hub) Close() {
 // A watcher is a bounded queue and the goroutine that empties it.
 type watcher struct {
 	prefix string
+	after  store.Revision
 	out    chan store.Event
 	wake   chan struct{} // holds a token when queue may have grown
 	stop   chan struct{} // closed by Hub.Close
@@ -97,7 +106,11 @@ func (w *watcher) add(events []store.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range events {
-		if !strings.HasPrefix(e.Entry.Key, w.prefix) {
+		if e.Reset || e.Lost { // what waits is of no more use
+			w.queue, w.octets = append(w.queue[:0:0], e), 0
+			continue
+		}
+		if !strings.HasPrefix(e.Entry.Key, w.prefix) || e.Entry.Revision <= w.after {
 			continue
 		}
 		size := len(e.Entry.Key) + len(e.Entry.Value)
