@@ -19,6 +19,7 @@ const flushTime = 10 * time.Second
 func (e *Engine) flushLoop(ctx context.Context) {
 	t := time.NewTicker(e.opt.Flush)
 	defer t.Stop()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -26,8 +27,14 @@ func (e *Engine) flushLoop(ctx context.Context) {
 		case <-t.C:
 		case <-e.activity.crowded:
 		}
-		if err := e.flushSoon(ctx); err != nil && ctx.Err() == nil {
+		err := e.flushSoon(ctx)
+		if (err != nil) == failing || ctx.Err() != nil {
+			continue
+		}
+		if failing = err != nil; failing {
 			e.log.Warn("last use and history could not be written; trying again", "err", err)
+		} else {
+			e.log.Info("last use and history are written again")
 		}
 	}
 }
@@ -60,7 +67,11 @@ func (e *Engine) flush(ctx context.Context) (used map[string]map[string]time.Tim
 	b := flushBatch{outcomes: make(map[string]writeOutcome)}
 	names := e.activity.take()
 	for _, name := range names {
-		keep(e.flushOne(ctx, name, &b))
+		err := e.flushOne(ctx, name, &b)
+		keep(err)
+		if KindOf(err) == KindUnavailable {
+			break // so are the others, and each may take its time to say so
+		}
 		if len(b.ops) >= flushOps || b.size >= flushBytes {
 			keep(e.applyFlush(ctx, &b))
 		}

@@ -143,11 +143,16 @@ func (s *Store) ready(ctx context.Context) (joined bool, err error) {
 	return s.joined, nil
 }
 
-// away is the error of what only the shared store can do.
-func (s *Store) away() error {
+// why is why the shared store is not asked.
+func (s *Store) why() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Errorf("%w: the shared store is out of reach, and the copy cannot do this: %w", store.ErrUnavailable, s.trouble)
+	return s.trouble
+}
+
+// away is the error of what only the shared store can do.
+func (s *Store) away() error {
+	return fmt.Errorf("%w: the shared store is out of reach, and its copy cannot do this: %v", store.ErrUnavailable, s.why())
 }
 
 // Get implements store.Store.
@@ -160,7 +165,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.Entry, error) {
 		return store.Entry{}, err
 	}
 	if !joined {
-		return s.fromCopy(ctx, key, s.away())
+		return s.fromCopy(ctx, key, s.why())
 	}
 	before, err := s.kept(context.WithoutCancel(ctx), key)
 	if err != nil {
@@ -195,24 +200,24 @@ func isAway(err error) bool {
 // fromCopy answers a Get from the copy. cause is why it is asked.
 func (s *Store) fromCopy(ctx context.Context, key string, cause error) (store.Entry, error) {
 	unavailable := func(format string, args ...any) (store.Entry, error) {
-		return store.Entry{}, fmt.Errorf("%w: %s; and the shared store is out of reach: %w", store.ErrUnavailable, fmt.Sprintf(format, args...), cause)
+		return store.Entry{}, fmt.Errorf("%w: the shared store is out of reach (%v), and %s", store.ErrUnavailable, cause, fmt.Sprintf(format, args...))
 	}
 	now := s.clock.time()
 	s.mu.Lock()
 	asOf := s.asOf
 	s.mu.Unlock()
 	if asOf.IsZero() {
-		return unavailable("there is no copy yet")
+		return unavailable("there is no copy of it yet")
 	}
 	if age := now.Sub(asOf); age > s.opt.MaxAge {
-		return unavailable("the copy is %s old, and serves for %s", age.Round(time.Second), s.opt.MaxAge)
+		return unavailable("its copy is %s old and serves for %s", age.Round(time.Second), s.opt.MaxAge)
 	}
 	f, err := s.kept(ctx, key)
 	switch {
 	case err != nil:
-		return unavailable("the copy cannot be read (%v)", err)
+		return unavailable("its copy cannot be read: %v", err)
 	case f.kind != present:
-		return unavailable("%q is not in the copy", key)
+		return unavailable("%q is not in its copy", key)
 	}
 	return store.Entry{Key: key, Value: f.value, Revision: f.revision}, nil
 }
