@@ -1,11 +1,10 @@
 package radius
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
-
-	"layeh.com/radius/dictionary"
 )
 
 // An Attribute is one reply attribute, as it goes on the wire. ParseReply
@@ -19,7 +18,7 @@ type Attribute struct {
 // An attributeID tells attributes apart where one stands instead of another.
 type attributeID struct {
 	vendor uint32 // 0 for none
-	kind   byte
+	number uint32
 	tag    byte
 }
 
@@ -55,57 +54,63 @@ const maxTag = 0x1F // RFC 2868, section 3
 //
 // Refused are names that are not known, texts that do not fit, and attributes
 // that the server sets itself or that belong in no Access-Accept.
-func ParseReply(name, value string) (Attribute, error) {
-	words, err := embedded()
-	if err != nil {
-		return Attribute{}, err
-	}
+func (d *Dictionary) ParseReply(name, value string) (Attribute, error) {
 	plain, tag, err := splitTag(name)
 	if err != nil {
 		return Attribute{}, err
 	}
-	entry, ok := words.find(plain)
+	entry, ok := d.find(plain)
 	if !ok {
-		return Attribute{}, fmt.Errorf("%s is no known attribute%s", quoteShort(plain), words.hint(plain))
+		return Attribute{}, fmt.Errorf("%s is no known attribute%s", quoteShort(plain), d.hint(plain))
 	}
 	if why := unsettable(entry); why != "" {
-		return Attribute{}, fmt.Errorf("%s is not set by hand: %s", entry.Name, why)
+		return Attribute{}, fmt.Errorf("%s is not set by hand: %s", entry.name, why)
 	}
-	if tag >= 0 && !entry.HasTag() {
-		return Attribute{}, fmt.Errorf("%s has no tag; write it without %q", entry.Name, ":"+strconv.Itoa(tag))
+	if tag >= 0 && !entry.tagged {
+		return Attribute{}, fmt.Errorf("%s has no tag; write it without %q", entry.name, ":"+strconv.Itoa(tag))
 	}
-	raw, err := words.encode(entry, value)
+	raw, err := entry.encode(value)
 	if err != nil {
-		return Attribute{}, fmt.Errorf("%s: %w", entry.Name, err)
+		return Attribute{}, fmt.Errorf("%s: %w", entry.name, err)
 	}
 	raw, err = putTag(entry, tag, raw)
 	if err != nil {
-		return Attribute{}, fmt.Errorf("%s: %w", entry.Name, err)
+		return Attribute{}, fmt.Errorf("%s: %w", entry.name, err)
 	}
 	return entry.attribute(tag, raw)
 }
 
 // attribute frames raw, in a Vendor-Specific where the entry is a vendor's
-// (RFC 2865, section 5.26).
+// (RFC 2865, section 5.26), which may have numbers and lengths of other sizes.
 func (e entry) attribute(tag int, raw []byte) (Attribute, error) {
-	limit := maxValue
-	if e.vendor != 0 {
-		limit -= 6
+	v, limit := e.vendor, maxValue
+	if v.number != 0 {
+		limit -= 4 + v.typeOctets + v.lengthOctets
 	}
 	if len(raw) > limit {
-		return Attribute{}, fmt.Errorf("%s: the value has %d octets; at most %d fit", e.Name, len(raw), limit)
+		return Attribute{}, fmt.Errorf("%s: the value has %d octets; at most %d fit", e.name, len(raw), limit)
 	}
-	a := Attribute{name: e.Name, id: attributeID{vendor: e.vendor, kind: e.kind, tag: byte(max(tag, 0))}}
+	a := Attribute{name: e.name, id: attributeID{vendor: v.number, number: e.number, tag: byte(max(tag, 0))}}
 	if tag >= 0 {
 		a.name += ":" + strconv.Itoa(tag)
 	}
-	if e.vendor != 0 {
-		v := e.vendor
-		a.wire = append(a.wire, attrVendorSpecific, byte(8+len(raw)), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+	if v.number == 0 {
+		a.wire = append([]byte{byte(e.number), byte(2 + len(raw))}, raw...)
+		return a, nil
 	}
-	a.wire = append(a.wire, e.kind, byte(2+len(raw)))
+	a.wire = binary.BigEndian.AppendUint32([]byte{attrVendorSpecific, 0}, v.number)
+	a.wire = appendBytes(a.wire, e.number, v.typeOctets)
+	a.wire = appendBytes(a.wire, uint32(v.typeOctets+v.lengthOctets+len(raw)), v.lengthOctets)
 	a.wire = append(a.wire, raw...)
+	a.wire[1] = byte(len(a.wire))
 	return a, nil
+}
+
+// appendBytes appends the last size octets of n.
+func appendBytes(to []byte, n uint32, size int) []byte {
+	var all [4]byte
+	binary.BigEndian.PutUint32(all[:], n)
+	return append(to, all[len(all)-size:]...)
 }
 
 // splitTag takes ":1" off a name; the tag is -1 where there is none.
@@ -126,9 +131,9 @@ func splitTag(name string) (plain string, tag int, err error) {
 // 3.1 and 3.6).
 func putTag(e entry, tag int, raw []byte) ([]byte, error) {
 	switch {
-	case !e.HasTag():
+	case !e.tagged:
 		return raw, nil
-	case e.Type == dictionary.AttributeInteger:
+	case e.kind == typeInteger:
 		if raw[0] != 0 {
 			return nil, fmt.Errorf("the number does not fit beside a tag; at most %d does", 1<<24-1)
 		}
@@ -144,16 +149,23 @@ func putTag(e entry, tag int, raw []byte) ([]byte, error) {
 
 // unsettable says why an attribute is not for the configuration, or "".
 func unsettable(e entry) string {
-	if e.FlagEncrypt.Valid {
-		return "it would have to be encrypted for each reply"
-	}
-	if e.vendor == vendorMicrosoft && strings.HasPrefix(e.Name, "MS-CHAP") {
+	switch {
+	case e.encrypt != 0:
+		return "it would have to be encrypted for each reply, and is a secret that stands in the clear here"
+	case e.vendor.number == vendorMicrosoft && strings.HasPrefix(e.name, "MS-CHAP"):
 		return "it is part of MS-CHAP"
+	case e.vendor.number == 0 && !e.inner && belongsElsewhere(e.number) != "":
+		return belongsElsewhere(e.number)
+	case e.cannot != "":
+		return fmt.Sprintf("%s (%v)", e.cannot, e.at)
 	}
-	if e.vendor != 0 {
-		return ""
-	}
-	switch e.kind {
+	return ""
+}
+
+// belongsElsewhere says why an attribute of the RFCs is none that somebody
+// puts into an Access-Accept, or "".
+func belongsElsewhere(number uint32) string {
+	switch number {
 	case attrMessageAuthenticator, attrProxyState:
 		return "the server sets it in every reply"
 	case attrState, attrEAPMessage, attrErrorCause:
@@ -162,7 +174,7 @@ func unsettable(e entry) string {
 		attrCHAPChallenge, attrNASPortType, attrEventTimestamp, attrARAPPassword, attrConnectInfo, attrNASPortID, attrNASIPv6Address:
 		return "it belongs in a request, not in an Access-Accept (RFC 2865, section 5.44)"
 	}
-	if attrAcctStatusType <= e.kind && e.kind <= attrAcctOutputGigawords {
+	if attrAcctStatusType <= number && number <= attrAcctOutputGigawords {
 		return "it belongs in accounting (RFC 2866)"
 	}
 	return ""

@@ -49,6 +49,9 @@ type Config struct {
 	Clients []Client
 	Replies Replies
 
+	// Dictionary knows the names of attributes. Nil is BuiltinDictionary.
+	Dictionary *Dictionary
+
 	// RejectDelay is from the arrival of a request to its Access-Reject; a
 	// jitter of up to a quarter is added. 0 is 1 s; at most 5 s.
 	RejectDelay time.Duration
@@ -148,6 +151,13 @@ const (
 	maxRejectDelay        = 5 * time.Second
 	maxAttemptTimeout     = 30 * time.Second
 )
+
+func (c *Config) dictionary() *Dictionary {
+	if c.Dictionary == nil {
+		return BuiltinDictionary()
+	}
+	return c.Dictionary
+}
 
 func (c *Config) rejectDelay() time.Duration {
 	if c.RejectDelay == 0 {

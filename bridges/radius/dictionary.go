@@ -3,48 +3,151 @@ package radius
 import (
 	"embed"
 	"fmt"
-	"io"
-	"io/fs"
+	"math"
 	"strings"
 	"sync"
-
-	"layeh.com/radius/dictionary"
 )
 
 //go:embed dictionary
 var dictionaryFiles embed.FS
 
-// embedded returns the dictionary of this package, parsed once.
-var embedded = sync.OnceValues(func() (*words, error) { return loadWords(dictionaryFiles, "dictionary") })
+// A Dictionary knows attributes by their names. It never changes; its methods
+// may be called from many goroutines.
+type Dictionary struct {
+	entries map[string]entry      // by name in lower case
+	numbers map[attributeID]entry // the first of each number; their tags are 0
+}
+
+// BuiltinDictionary returns what is known without a file of the administrator.
+var BuiltinDictionary = sync.OnceValue(func() *Dictionary {
+	d, faults := NewDictionary(nil, nil)
+	if len(faults) > 0 {
+		panic("radius: embedded dictionary: " + faults[0].Error()) // a test reads it
+	}
+	return d
+})
+
+// NewDictionary returns what is built in, and what files add, in the format of
+// FreeRADIUS 3. read returns the text of a file. What the format does not know
+// is a fault. What it knows and cannot be set by this server is in the
+// dictionary, and is refused with its place when somebody sets it.
+func NewDictionary(files []string, read func(path string) ([]byte, error)) (*Dictionary, []DictionaryFault) {
+	p := newDictionaryParser(func(path string) ([]byte, error) { return dictionaryFiles.ReadFile("dictionary/" + path) })
+	p.file("dictionary", origin{})
+	p.read = read
+	for _, path := range files {
+		p.file(path, origin{})
+	}
+	return p.finish()
+}
+
+// A valueType is how the octets of an attribute are to be read.
+type valueType uint8
+
+const (
+	typeOther valueType = iota // known, and not to be set or told
+	typeString
+	typeOctets
+	typeInteger
+	typeDate
+	typeIPv4
+	typeIPv6
+	typeIPv6Prefix
+	typeIPv4Prefix
+	typeInterfaceID
+	typeEther
+	typeByte
+	typeShort
+	typeSigned
+	typeInteger64
+	typeCombo // an IPv4 or an IPv6 address
+)
+
+// largest returns the largest number of a type of numbers, or 0.
+func (t valueType) largest() uint64 {
+	switch t {
+	case typeByte:
+		return math.MaxUint8
+	case typeShort:
+		return math.MaxUint16
+	case typeInteger, typeSigned, typeDate:
+		return math.MaxUint32
+	case typeInteger64:
+		return math.MaxUint64
+	}
+	return 0
+}
 
 // An entry is an attribute of the dictionary.
 type entry struct {
-	*dictionary.Attribute
-	vendor uint32
-	kind   byte
-	values []*dictionary.Value
+	name    string
+	vendor  vendor
+	number  uint32
+	kind    valueType
+	size    int // octets that the value must have; 0: any number
+	tagged  bool
+	encrypt int
+	secret  bool   // not shown, whatever its name
+	cannot  string // why it can't be set; empty: it can
+	inner   bool   // it stands inside another attribute
+	values  []namedNumber
+	at      origin
 }
 
-// words has every entry by its name in lower case.
-type words struct {
-	entries map[string]entry
+func (e entry) id() attributeID { return attributeID{vendor: e.vendor.number, number: e.number} }
+
+// A vendor is 0 for the attributes of the RFCs, and says how its own are framed
+// (RFC 2865, section 5.26, and what others do instead).
+type vendor struct {
+	number       uint32
+	typeOctets   int // 1, 2 or 4
+	lengthOctets int // 0, 1 or 2
+	continued    bool
 }
 
-func (w *words) find(name string) (entry, bool) {
-	e, ok := w.entries[strings.ToLower(name)]
+type namedNumber struct {
+	name   string
+	number uint64
+}
+
+// An origin is where something stands.
+type origin struct {
+	file string
+	line int
+}
+
+func (o origin) String() string { return fmt.Sprintf("%s:%d", o.file, o.line) }
+
+// A DictionaryFault is one thing wrong with a dictionary.
+type DictionaryFault struct {
+	File string
+	Line int // 0: the file itself
+	Text string
+}
+
+func (f DictionaryFault) Error() string { return fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Text) }
+
+func (d *Dictionary) find(name string) (entry, bool) {
+	e, ok := d.entries[strings.ToLower(name)]
+	return e, ok
+}
+
+// numbered returns the attribute of a number.
+func (d *Dictionary) numbered(vendor, number uint32) (entry, bool) {
+	e, ok := d.numbers[attributeID{vendor: vendor, number: number}]
 	return e, ok
 }
 
 // hint names the one known name that is nearest to name, if any is near.
-func (w *words) hint(name string) string {
+func (d *Dictionary) hint(name string) string {
 	const near = 3
 	if len(name) > 2*maxNameOctet {
 		return ""
 	}
 	best, at := near+1, ""
-	for known, e := range w.entries {
-		if d := distance(strings.ToLower(name), known, near); d < best || d == best && e.Name < at {
-			best, at = d, e.Name
+	for known, e := range d.entries {
+		if n := distance(strings.ToLower(name), known, near); n < best || n == best && e.name < at {
+			best, at = n, e.name
 		}
 	}
 	if best > near {
@@ -76,60 +179,3 @@ func distance(a, b string, most int) int {
 	}
 	return row[len(b)]
 }
-
-// loadWords reads dictionary/dictionary and what it includes.
-func loadWords(files fs.FS, dir string) (*words, error) {
-	p := dictionary.Parser{Opener: opener{files, dir}}
-	d, err := p.ParseFile("dictionary")
-	if err != nil {
-		return nil, fmt.Errorf("radius: embedded dictionary: %w", err)
-	}
-	w := &words{entries: map[string]entry{}}
-	if err := w.add(d.Attributes, d.Values, 0); err != nil {
-		return nil, err
-	}
-	for _, v := range d.Vendors {
-		if v.GetTypeOctets() != 1 || v.GetLengthOctets() != 1 {
-			return nil, fmt.Errorf("radius: embedded dictionary: vendor %s has a format of its own", v.Name)
-		}
-		if err := w.add(v.Attributes, v.Values, uint32(v.Number)); err != nil {
-			return nil, err
-		}
-	}
-	return w, nil
-}
-
-func (w *words) add(attributes []*dictionary.Attribute, values []*dictionary.Value, vendor uint32) error {
-	for _, a := range attributes {
-		name := strings.ToLower(a.Name)
-		if len(a.OID) != 1 || a.OID[0] < 1 || a.OID[0] > 255 {
-			return fmt.Errorf("radius: embedded dictionary: %s has the number %v", a.Name, a.OID)
-		}
-		if _, twice := w.entries[name]; twice {
-			return fmt.Errorf("radius: embedded dictionary: %s stands there twice", a.Name)
-		}
-		w.entries[name] = entry{a, vendor, byte(a.OID[0]), dictionary.ValuesByAttribute(values, a.Name)}
-	}
-	return nil
-}
-
-// An opener gives the parser files of an fs.FS; the parser also wants a name.
-type opener struct {
-	files fs.FS
-	dir   string
-}
-
-func (o opener) OpenFile(name string) (dictionary.File, error) {
-	f, err := o.files.Open(o.dir + "/" + name)
-	if err != nil {
-		return nil, err
-	}
-	return namedFile{f, name}, nil
-}
-
-type namedFile struct {
-	io.ReadCloser
-	name string
-}
-
-func (f namedFile) Name() string { return f.name }

@@ -14,6 +14,6 @@
 // Silence is an answer here: when a fault is ours the device then asks its
 // next server, where a Reject would lock its user out.
 //
-// The package depends on core, core/proof and, for dictionaries, on
-// layeh.com/radius. It reads no file and no configuration of its own.
+// The package depends on core and core/proof. It reads no file and no
+// configuration of its own.
 package radius

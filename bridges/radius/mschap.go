@@ -116,7 +116,7 @@ func (x *exchanged) succeed(b *replyBuilder, k *key, p *packet, configured []Att
 		{msMPPEPolicy, 1}, // Encryption-Allowed
 		{msMPPETypes, 4},  // RC4-128bit-Allowed
 	} {
-		said := slices.ContainsFunc(configured, func(c Attribute) bool { return c.id == attributeID{vendor: vendorMicrosoft, kind: a.kind} })
+		said := slices.ContainsFunc(configured, func(c Attribute) bool { return c.id == attributeID{vendor: vendorMicrosoft, number: uint32(a.kind)} })
 		if !said {
 			b.addVendor(vendorMicrosoft, a.kind, binary.BigEndian.AppendUint32(nil, a.value))
 		}

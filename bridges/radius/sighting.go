@@ -210,10 +210,7 @@ func codeText(code byte) string {
 // show tells the attributes of p: of what can be a secret, or help to find
 // one, only the length; and of what is not known, because it may be one.
 func (t *table) show(p *packet) (all [][2]string) {
-	words, err := embedded()
-	if err != nil {
-		return nil
-	}
+	words := t.config.dictionary()
 	for i := range p.n {
 		a := p.attribute(i)
 		value := a[2:]
@@ -234,15 +231,15 @@ func (t *table) show(p *packet) (all [][2]string) {
 	return all
 }
 
-func (t *table) showOne(words *words, vendor uint32, kind byte, value []byte) [2]string {
+func (t *table) showOne(words *Dictionary, vendor uint32, kind byte, value []byte) [2]string {
 	told := words.describe(vendor, kind, value)
-	e, known := words.entry(vendor, kind)
+	e, known := words.numbered(vendor, uint32(kind))
 	switch {
-	case !known || e.secret(value):
+	case !known || e.hushed(value):
 		told[1] = octets(value)
 	case e.isText(), vendor == 0 && kind == attrClass:
 		told[1] = `"` + t.name(string(value)) + `"`
-		if t.config.Redact != nil && e.HasTag() && len(value) > 0 && value[0] <= maxTag {
+		if t.config.Redact != nil && e.tagged && len(value) > 0 && value[0] <= maxTag {
 			told[1] = `"` + t.name(string(value[1:])) + `"`
 		}
 	}
@@ -251,22 +248,22 @@ func (t *table) showOne(words *words, vendor uint32, kind byte, value []byte) [2
 
 func octets(value []byte) string { return fmt.Sprintf("(%d octets)", len(value)) }
 
-// secret says whether a value may be a secret, or help to find one. Class and
+// hushed says whether a value may be a secret, or help to find one. Class and
 // State of ours are sealed; a Class that the administrator wrote is text.
-func (e entry) secret(value []byte) bool {
-	if e.FlagEncrypt.Valid {
+func (e entry) hushed(value []byte) bool {
+	if e.encrypt != 0 || e.secret || e.kind == typeOther {
 		return true
 	}
-	if e.vendor == 0 {
-		switch e.kind {
+	if e.vendor.number == 0 {
+		switch e.number {
 		case attrClass:
 			return !isText(value)
 		case attrCHAPPassword, attrState, attrProxyState, attrCHAPChallenge, attrARAPPassword, attrEAPMessage, attrMessageAuthenticator:
 			return true
 		}
 	}
-	if e.vendor == vendorMicrosoft && strings.HasPrefix(e.Name, "MS-CHAP") {
-		return e.kind != msCHAPError
+	if e.vendor.number == vendorMicrosoft && strings.HasPrefix(e.name, "MS-CHAP") {
+		return e.number != msCHAPError
 	}
 	hush := func(s string) bool {
 		s = strings.ToLower(s)
@@ -277,5 +274,5 @@ func (e entry) secret(value []byte) bool {
 		}
 		return false
 	}
-	return hush(e.Name) || strings.Contains(strings.ToLower(e.Name), "avpair") && hush(string(value))
+	return hush(e.name) || strings.Contains(strings.ToLower(e.name), "avpair") && hush(string(value))
 }

@@ -6,45 +6,53 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"layeh.com/radius/dictionary"
 )
 
 // encode makes the octets of a value from its text. They are never empty
 // (RFC 2865, section 5: what has no value is left out).
-func (w *words) encode(e entry, text string) ([]byte, error) {
-	switch e.Type {
-	case dictionary.AttributeString:
+func (e entry) encode(text string) ([]byte, error) {
+	switch e.kind {
+	case typeString:
 		return encodeString(text)
-	case dictionary.AttributeOctets:
+	case typeOctets:
 		return encodeOctets(e, text)
-	case dictionary.AttributeInteger:
-		return encodeInteger(e, text)
-	case dictionary.AttributeDate:
+	case typeInteger, typeByte, typeShort, typeInteger64:
+		return encodeNumber(e, text)
+	case typeSigned:
+		return encodeSigned(e, text)
+	case typeDate:
 		return encodeDate(text)
-	case dictionary.AttributeIPAddr:
-		ip, err := netip.ParseAddr(text)
-		if err != nil || !ip.Is4() {
-			return nil, fmt.Errorf(`%s is no IPv4 address, such as "192.0.2.1"`, quoteShort(text))
-		}
-		return ip.AsSlice(), nil
-	case dictionary.AttributeIPv6Addr:
-		ip, err := netip.ParseAddr(text)
-		if err != nil || !ip.Is6() || ip.Zone() != "" {
-			return nil, fmt.Errorf(`%s is no IPv6 address, such as "2001:db8::1"`, quoteShort(text))
-		}
-		return ip.AsSlice(), nil
-	case dictionary.AttributeIPv6Prefix:
+	case typeIPv6Prefix:
 		return encodePrefix(text)
-	case dictionary.AttributeIFID:
+	case typeIPv4Prefix:
+		return encodePrefix4(text)
+	case typeInterfaceID:
 		return encodeInterfaceID(text)
+	case typeEther:
+		mac, err := net.ParseMAC(text)
+		if err != nil || len(mac) != 6 {
+			return nil, fmt.Errorf(`%s is no MAC address, such as "00:11:22:33:44:55"`, quoteShort(text))
+		}
+		return mac, nil
 	}
-	return nil, fmt.Errorf("values of type %v cannot be set", e.Type)
+	ip, err := netip.ParseAddr(text)
+	switch {
+	case err == nil && ip.Is4() && (e.kind == typeIPv4 || e.kind == typeCombo):
+	case err == nil && ip.Is6() && ip.Zone() == "" && (e.kind == typeIPv6 || e.kind == typeCombo):
+	case e.kind == typeIPv4:
+		return nil, fmt.Errorf(`%s is no IPv4 address, such as "192.0.2.1"`, quoteShort(text))
+	case e.kind == typeIPv6:
+		return nil, fmt.Errorf(`%s is no IPv6 address, such as "2001:db8::1"`, quoteShort(text))
+	default:
+		return nil, fmt.Errorf("%s is no IP address", quoteShort(text))
+	}
+	return ip.AsSlice(), nil
 }
 
 func encodeString(text string) ([]byte, error) {
@@ -60,6 +68,11 @@ func encodeString(text string) ([]byte, error) {
 }
 
 func encodeOctets(e entry, text string) ([]byte, error) {
+	for _, v := range e.values {
+		if strings.EqualFold(v.name, text) { // it would be taken for text
+			return nil, fmt.Errorf("%s is the name of a value of octets, and how it is written is not known; write 0x…", quoteShort(text))
+		}
+	}
 	digits, ok := strings.CutPrefix(text, "0x")
 	if !ok {
 		// Class and the like are octets to the device and a word to people.
@@ -80,30 +93,64 @@ func encodeOctets(e entry, text string) ([]byte, error) {
 }
 
 func sized(e entry, raw []byte, err error) ([]byte, error) {
-	if err == nil && e.Size.Valid && len(raw) != e.Size.Int {
-		err = fmt.Errorf("the value has %d octets; it takes exactly %d", len(raw), e.Size.Int)
+	if err == nil && e.size > 0 && len(raw) != e.size {
+		err = fmt.Errorf("the value has %d octets; it takes exactly %d", len(raw), e.size)
 	}
 	return raw, err
 }
 
-func encodeInteger(e entry, text string) ([]byte, error) {
+// encodeNumber reads a number that is not negative, or the name of one.
+func encodeNumber(e entry, text string) ([]byte, error) {
+	limit := e.kind.largest()
+	n, err := strconv.ParseUint(text, 0, 64)
+	found := err == nil && n <= limit
 	for _, v := range e.values {
-		if strings.EqualFold(v.Name, text) {
-			return binary.BigEndian.AppendUint32(nil, uint32(v.Number)), nil
+		if strings.EqualFold(v.name, text) {
+			n, found = v.number, true
 		}
 	}
-	n, err := strconv.ParseUint(text, 0, 32)
-	if err == nil {
-		return binary.BigEndian.AppendUint32(nil, uint32(n)), nil
+	if !found {
+		return nil, noNumber(e, text, fmt.Sprintf("no number from 0 to %d", limit))
 	}
+	all := binary.BigEndian.AppendUint64(nil, n)
+	switch e.kind {
+	case typeByte:
+		return all[7:], nil
+	case typeShort:
+		return all[6:], nil
+	case typeInteger64:
+		return all, nil
+	}
+	return all[4:], nil
+}
+
+func noNumber(e entry, text, alone string) error {
 	if len(e.values) == 0 {
-		return nil, fmt.Errorf("%s is no number from 0 to %d", quoteShort(text), uint32(math.MaxUint32))
+		return fmt.Errorf("%s is %s", quoteShort(text), alone)
 	}
+	const some = 40
 	var names []string
-	for _, v := range e.values {
-		names = append(names, v.Name)
+	for _, v := range e.values[:min(len(e.values), some)] {
+		names = append(names, v.name)
 	}
-	return nil, fmt.Errorf("%s is neither a number nor one of %s", quoteShort(text), strings.Join(names, ", "))
+	more := ""
+	if len(e.values) > some {
+		more = " and others"
+	}
+	return fmt.Errorf("%s is neither a number that fits nor one of %s%s", quoteShort(text), strings.Join(names, ", "), more)
+}
+
+func encodeSigned(e entry, text string) ([]byte, error) {
+	for _, v := range e.values {
+		if strings.EqualFold(v.name, text) {
+			return binary.BigEndian.AppendUint32(nil, uint32(v.number)), nil
+		}
+	}
+	n, err := strconv.ParseInt(text, 0, 32)
+	if err != nil {
+		return nil, noNumber(e, text, fmt.Sprintf("no number from %d to %d", math.MinInt32, math.MaxInt32))
+	}
+	return binary.BigEndian.AppendUint32(nil, uint32(n)), nil
 }
 
 func encodeDate(text string) ([]byte, error) {
@@ -133,6 +180,19 @@ func encodePrefix(text string) ([]byte, error) {
 	}
 	address := p.Addr().As16()
 	return append([]byte{0, byte(p.Bits())}, address[:(p.Bits()+7)/8]...), nil
+}
+
+// encodePrefix4 is RFC 6572, section 4.1.1: a reserved octet, the length, and
+// the whole address.
+func encodePrefix4(text string) ([]byte, error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil || !p.Addr().Is4() {
+		return nil, fmt.Errorf(`%s is no IPv4 prefix, such as "192.0.2.0/24"`, quoteShort(text))
+	}
+	if p != p.Masked() {
+		return nil, fmt.Errorf("%s has bits behind its length; %v has none", quoteShort(text), p.Masked())
+	}
+	return append([]byte{0, byte(p.Bits())}, p.Addr().AsSlice()...), nil
 }
 
 // encodeInterfaceID reads four groups of hexadecimal digits (RFC 3162, section 2.2).

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/keywicket/keywicket/bridges/pam"
@@ -146,6 +148,7 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 		Redact:      core.Shown,
 		Replies:     radius.Replies{Groups: map[string][]radius.Attribute{}, Profiles: map[string][]radius.Attribute{}},
 	}
+	c.Dictionary = dictionaryOf(f, &faults)
 	for _, a := range r.Listen {
 		c.Listen = append(c.Listen, a.String())
 	}
@@ -153,13 +156,13 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 		c.Accounting = append(c.Accounting, a.String())
 	}
 	for _, g := range f.Groups {
-		c.Replies.Groups[g.Name] = replies(f, &faults, g.Reply, "group", g.Name)
+		c.Replies.Groups[g.Name] = replies(f, c.Dictionary, &faults, g.Reply, "group", g.Name)
 	}
 	for _, p := range f.Profiles {
-		c.Replies.Profiles[p.Name] = replies(f, &faults, p.Reply, "profile", p.Name)
+		c.Replies.Profiles[p.Name] = replies(f, c.Dictionary, &faults, p.Reply, "profile", p.Name)
 	}
 	for _, client := range r.Clients {
-		c.Clients = append(c.Clients, radiusClient(f, &faults, client))
+		c.Clients = append(c.Clients, radiusClient(f, c.Dictionary, &faults, client))
 	}
 	if len(faults) > 0 {
 		return c, faults
@@ -175,7 +178,7 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 	return c, faults
 }
 
-func radiusClient(f *config.File, faults *config.Faults, c config.Client) radius.Client {
+func radiusClient(f *config.File, d *radius.Dictionary, faults *config.Faults, c config.Client) radius.Client {
 	secret, err := f.ClientSecret(c)
 	if err != nil {
 		*faults = append(*faults, faultsOf(err)...)
@@ -191,7 +194,7 @@ func radiusClient(f *config.File, faults *config.Faults, c config.Client) radius
 	client := radius.Client{
 		Name: c.Name, Prefixes: c.Address, AllowAny: c.AllowAny, Secrets: secrets, OldUntil: c.OldSecretUntil, AllowWeakSecret: c.AllowWeakSecret,
 		AllowUnsignedProxyState: !c.LimitProxyState, AllowReplayedAuthenticator: c.AllowRepeatedAuthenticator,
-		ServiceName: c.Service, AllowInsecureMSCHAP: c.AllowInsecureMSCHAP, Reply: replies(f, faults, c.Reply, "radius", "client", c.Name),
+		ServiceName: c.Service, AllowInsecureMSCHAP: c.AllowInsecureMSCHAP, Reply: replies(f, d, faults, c.Reply, "radius", "client", c.Name),
 	}
 	for _, m := range c.Methods {
 		client.Methods = append(client.Methods, proof.Method(m))
@@ -208,12 +211,56 @@ func radiusClient(f *config.File, faults *config.Faults, c config.Client) radius
 	return client
 }
 
-// replies turns names and texts into attributes.
-func replies(f *config.File, faults *config.Faults, from []config.Attribute, table ...string) []radius.Attribute {
+// dictionaryOf reads the administrator's dictionaries beside what is built in.
+// It is nil where they have faults.
+func dictionaryOf(f *config.File, faults *config.Faults) *radius.Dictionary {
+	if f.Radius == nil {
+		return radius.BuiltinDictionary()
+	}
+	d, found := radius.NewDictionary(f.Radius.Dictionary, readDictionary)
+	if len(found) == 0 {
+		return d
+	}
+	for _, fault := range found {
+		if fault.Line == 0 { // the file itself: say who names it
+			*faults = append(*faults, f.Fault(fault.Text, "radius", "dictionary"))
+			continue
+		}
+		*faults = append(*faults, config.Fault{File: fault.File, Line: fault.Line, Text: fault.Text})
+	}
+	return nil
+}
+
+// dictionaryMax bounds one file of a dictionary, in octets.
+const dictionaryMax = 4 << 20
+
+func readDictionary(path string) ([]byte, error) {
+	// Without O_NONBLOCK a named pipe would hold up the start for ever.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%w; make the file, or mend its path", err)
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s is not a regular file", path), err)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, dictionaryMax+1))
+	if err == nil && len(text) > dictionaryMax {
+		err = fmt.Errorf("%s is larger than %d MiB", path, dictionaryMax>>20)
+	}
+	return text, err
+}
+
+// replies turns names and texts into attributes. Where d is nil the names are
+// not known for another fault.
+func replies(f *config.File, d *radius.Dictionary, faults *config.Faults, from []config.Attribute, table ...string) []radius.Attribute {
 	var all []radius.Attribute
+	if d == nil {
+		return all
+	}
 	for _, a := range from {
 		for _, value := range a.Values {
-			attribute, err := radius.ParseReply(a.Name, value)
+			attribute, err := d.ParseReply(a.Name, value)
 			if err != nil {
 				*faults = append(*faults, f.Fault(err.Error(), append(table[:len(table):len(table)], "reply", a.Name)...))
 				continue

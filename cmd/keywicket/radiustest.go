@@ -163,7 +163,7 @@ func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, client 
 		Attributes: []map[string]string{},
 	}
 	for _, attribute := range got.Attributes {
-		for _, told := range radius.Describe(attribute) {
+		for _, told := range radius.BuiltinDictionary().Describe(attribute) {
 			out.Attributes = append(out.Attributes, map[string]string{"name": told[0], "value": told[1]})
 		}
 	}

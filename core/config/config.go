@@ -132,7 +132,8 @@ type Radius struct {
 	Listen      []netip.AddrPort // at least one
 	Accounting  []netip.AddrPort
 	RejectDelay time.Duration
-	Realm       string // RealmKeep or RealmStrip
+	Realm       string   // RealmKeep or RealmStrip
+	Dictionary  []string // paths of files with names of attributes
 	Clients     []Client
 }
 

@@ -32,6 +32,13 @@ func readRadius(top *table, allowInline bool) *Radius {
 	if list, isList := t.values["listen"].([]any); !t.has("listen") || isList && len(list) == 0 {
 		t.fault("listen", "there is no address to listen on; write it like listen = [\"0.0.0.0:1812\"], or leave [radius] out")
 	}
+	for _, it := range t.list("dictionary", `["/etc/keywicket/dictionary.acme"]`) {
+		if it.text == "" {
+			t.itemFault("dictionary", it, "the path is empty")
+			continue
+		}
+		rad.Dictionary = append(rad.Dictionary, t.resolve("dictionary", it.text))
+	}
 	owners := map[netip.Prefix]string{}
 	for _, c := range t.named("client", checkName) {
 		rad.Clients = append(rad.Clients, readClient(c, allowInline, owners))
