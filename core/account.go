@@ -54,6 +54,7 @@ type password struct {
 	id            [8]byte
 	scope         *scope
 	material      *sealedMaterial // nil for those that are presented as clear text alone
+	reply         *[]Reply        // nil: none; few have any
 	pin           string
 	since         int64 // made, or given its present text
 	expires       int64
@@ -155,7 +156,22 @@ func newPassword(p *record.AppPassword, in *scope) password {
 	if len(p.Material)+len(p.PreviousMaterial) > 0 {
 		n.material = &sealedMaterial{current: p.Material, previous: p.PreviousMaterial}
 	}
+	if len(p.Reply) > 0 {
+		all := make([]Reply, len(p.Reply))
+		for i, r := range p.Reply {
+			all[i] = Reply{Name: r.Name, Value: r.Value}
+		}
+		n.reply = &all
+	}
 	return n
+}
+
+// replies returns the attributes of p, which must not be changed.
+func (p *password) replies() []Reply {
+	if p.reply == nil {
+		return nil
+	}
+	return *p.reply
 }
 
 func (a *account) addTag(t *record.Tag, o owner, index int32) {
@@ -203,9 +219,12 @@ func (a *account) size() int {
 	}
 	for i := range a.passwords {
 		p := &a.passwords[i]
-		size += 160 + len(p.ref.Name) + len(p.pin)
+		size += 168 + len(p.ref.Name) + len(p.pin)
 		if m := p.material; m != nil {
 			size += 100 + 160*(len(m.current)+len(m.previous))
+		}
+		for _, r := range p.replies() {
+			size += 64 + len(r.Name) + len(r.Value)
 		}
 	}
 	for _, g := range a.tags {

@@ -40,6 +40,7 @@ type AppPassword struct {
 	Created  time.Time
 	Rotated  time.Time // zero: never
 	Expires  time.Time // zero: never
+	Reply    []Reply   // in the answer of a grant, beside the profile's
 	Status   Status
 	LastUse  *Use // nil: never used
 	Uses     uint64
@@ -50,6 +51,42 @@ type NewAppPassword struct {
 	Name    string    // required; 1 to MaxName characters
 	Profile string    // empty: DefaultProfile
 	Expires time.Time // zero: as the profile says
+	Reply   []Reply   // only an administrator chooses these; at most maxReplies
+}
+
+// A Reply is an attribute that a bridge puts into the answer of a grant, as the
+// administrator writes it: "Tunnel-Private-Group-Id", "42".
+type Reply struct {
+	Name  string
+	Value string
+}
+
+// Bounds of the attributes of one app password: 40 of them and much else stand
+// in one record.
+const (
+	maxReplies     = 8
+	maxReplyOctets = 1024 // names and values together
+)
+
+// checkReplies says what is wrong with attributes that an app password shall get.
+func (p *Policy) checkReplies(all []Reply) error {
+	if len(all) > maxReplies {
+		return invalid("create", "%d reply attributes; an app password has at most %d, and a profile any number", len(all), maxReplies)
+	}
+	octets := 0
+	for _, r := range all {
+		octets += len(r.Name) + len(r.Value)
+		if p.CheckReply == nil {
+			return invalid("create", "no reply attributes are known here")
+		}
+		if err := p.CheckReply(r); err != nil {
+			return invalid("create", "reply: %w", err)
+		}
+	}
+	if octets > maxReplyOctets {
+		return invalid("create", "reply attributes of %d octets; an app password has at most %d", octets, maxReplyOctets)
+	}
+	return nil
 }
 
 // Create makes an app password for the account. Its text is nowhere else than
@@ -82,6 +119,9 @@ func (e *Engine) add(ctx context.Context, o owned, n NewAppPassword) (AppPasswor
 	if n.Name, err = cleanName(n.Name); err != nil {
 		return none(err)
 	}
+	if err := policy.checkReplies(n.Reply); err != nil {
+		return none(err)
+	}
 	if err := e.hasRoom(ctx, policy, o, n.Name); err != nil {
 		return none(err)
 	}
@@ -106,6 +146,9 @@ func (e *Engine) add(ctx context.Context, o owned, n NewAppPassword) (AppPasswor
 	}
 	for _, m := range profile.Methods {
 		p.Methods = append(p.Methods, string(m))
+	}
+	for _, r := range n.Reply {
+		p.Reply = append(p.Reply, &record.Reply{Name: r.Name, Value: r.Value})
 	}
 	e.setText(o.rec, p, &text)
 	o.rec.AppPasswords = append(o.rec.AppPasswords, p)
@@ -300,7 +343,7 @@ func (e *Engine) describe(policy *Policy, o owned, p *record.AppPassword, u *rec
 	n := newPassword(p, in)
 	d := AppPassword{
 		Ref: n.ref, Profile: in.profile, Letters: int(p.Letters), Services: in.services, Methods: in.methods,
-		Pin: n.pin, Pinned: n.pinDevice, Created: fromMillis(p.Created), Rotated: fromMillis(p.Rotated), Expires: fromMillis(n.expires),
+		Pin: n.pin, Pinned: n.pinDevice, Reply: n.replies(), Created: fromMillis(p.Created), Rotated: fromMillis(p.Rotated), Expires: fromMillis(n.expires),
 	}
 	used := fromMillis(n.used)
 	if u != nil {

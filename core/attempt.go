@@ -29,6 +29,10 @@ type Grant struct {
 	AppPassword Ref
 	Profile     string // of the app password; empty for the main password
 
+	// Reply are attributes of the app password itself. A bridge that cannot send
+	// one of them as it is meant must not send a yes. They must not be changed.
+	Reply []Reply
+
 	// Session is an opaque sealed text that ties a session to its app
 	// password. RADIUS sends it as Class (RFC 2865, section 5.25).
 	Session []byte

@@ -50,6 +50,10 @@ type Policy struct {
 	Deny             bool             // rule A7, for everybody
 	DenyGroups       []string         // rule A7, for the members of any of these
 
+	// CheckReply says what is wrong with an attribute that an app password shall
+	// get. Where it is nil, none can have any.
+	CheckReply func(Reply) error
+
 	// Profiles by name; DefaultProfile must be among them.
 	Profiles map[string]Profile
 }

@@ -49,6 +49,7 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	g := Grant{Account: v.account.dir.Name, Groups: v.account.dir.Groups, AppPassword: v.ref}
 	if v.match != nil {
 		g.Profile = v.match.scope.profile
+		g.Reply = v.match.replies()
 		g.Session = e.sealSession(a, v)
 	}
 	if d, ok := a.Proof.(proof.Deriver); ok {

@@ -19,7 +19,11 @@ type appPasswords struct {
 }
 
 func (s *appPasswords) Create(ctx context.Context, r *controlv1.CreateRequest) (*controlv1.CreateResponse, error) {
-	made, text, err := s.engine.Create(ctx, r.Account, core.NewAppPassword{Name: r.Name, Profile: r.Profile, Expires: fromTimestamp(r.Expires)})
+	n := core.NewAppPassword{Name: r.Name, Profile: r.Profile, Expires: fromTimestamp(r.Expires)}
+	for _, a := range r.Reply {
+		n.Reply = append(n.Reply, core.Reply{Name: a.GetName(), Value: a.GetValue()})
+	}
+	made, text, err := s.engine.Create(ctx, r.Account, n)
 	if err != nil {
 		return nil, statusOf(err)
 	}
@@ -129,6 +133,9 @@ func fromAppPassword(p core.AppPassword) *controlv1.AppPassword {
 	}
 	for _, method := range p.Methods {
 		m.Methods = append(m.Methods, string(method))
+	}
+	for _, a := range p.Reply {
+		m.Reply = append(m.Reply, &controlv1.RadiusAttribute{Name: a.Name, Value: a.Value})
 	}
 	if u := p.LastUse; u != nil {
 		m.LastUse = &controlv1.Use{Time: timestamp(u.Time), Service: u.Service, Source: u.Source, Device: u.Device, Method: string(u.Method)}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keywicket/keywicket/core"
 )
@@ -130,6 +131,8 @@ func TestReplyPrecedence(t *testing.T) {
 			[]string{"Q\x04\x022", "\x19\x08client", avpair("a"), avpair("b"), "\x12\x07alpha", "\x0b\x06beta", "Q\x07\x01beta"}},
 		"profile last": {core.Grant{Groups: []string{"beta"}, Profile: "vpn", Session: []byte("s")},
 			[]string{"\x19\x03s", "Q\x04\x022", avpair("a"), avpair("b"), "\x0b\x06beta", "Q\x06\x01vpn", "\x19\x05one", "\x19\x05two"}},
+		"app password last": {core.Grant{Groups: []string{"beta"}, Profile: "vpn", Reply: []core.Reply{{Name: "tunnel-private-group-id:1", Value: "own"}, {Name: "Class", Value: "own"}}},
+			[]string{"Q\x04\x022", avpair("a"), avpair("b"), "\x0b\x06beta", "Q\x06\x01own", "\x19\x05own"}},
 		"unknown profile": {core.Grant{Profile: "tv"}, []string{"Q\x04\x011", "Q\x04\x022", "\x19\x08client", avpair("a"), avpair("b")}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -141,6 +144,29 @@ func TestReplyPrecedence(t *testing.T) {
 					t.Errorf("attributes %q, want %q", got, tt.want)
 				}
 			})
+		})
+	}
+}
+
+// An attribute of an app password that no dictionary knows any more, or whose
+// value does not fit any more, is no Access-Accept without it: another server
+// may know it.
+func TestReplyUnknownIsSilence(t *testing.T) {
+	for _, reply := range []core.Reply{{Name: "Acme-VLAN", Value: "42"}, {Name: "Service-Type", Value: "Acme"}, {Name: "State", Value: "x"}, {}} {
+		engine := &fakeEngine{verify: func(context.Context, core.Attempt) (core.Grant, error) {
+			return core.Grant{AppPassword: core.Ref{ID: "0123", Name: "TV"}, Reply: []core.Reply{{Name: "Class", Value: "known"}, reply}}, nil
+		}}
+		inBubble(t, testConfig(), engine, func(h *harness) {
+			w := h.watch(Filter{})
+			defer w.Close()
+			h.ask(papRequest(1, testName, testPassword))
+			h.silent(time.Minute, dropReplyUnknown)
+			if got := h.saw(w); !strings.Contains(got.Why, "no dictionary knows any more") {
+				t.Errorf("%+v", got)
+			}
+			if !strings.Contains(h.log.String(), "app password 0123") {
+				t.Errorf("the log does not name it: %s", h.log.String())
+			}
 		})
 	}
 }

@@ -71,7 +71,7 @@ type Config struct {
 // the profile of an app password.
 //
 // A client's own come first, then those of the groups in the order of their
-// names, then the profile's. An attribute of a later one replaces every equal
+// names, then the profile's, then those of the app password itself. An attribute of a later one replaces every equal
 // one (same name and tag) of those before. So a profile's Tunnel-Private-Group-Id
 // stands instead of its client's, and two Cisco-AVPair of one profile both stay.
 type Replies struct {

@@ -30,6 +30,7 @@ const (
 	dropLate
 	dropPanic
 	dropReplyTooLarge
+	dropReplyUnknown
 	dropAmplification
 	dropSuperseded
 	dropSend
@@ -63,6 +64,7 @@ var dropNames = [dropEnd]string{
 	dropLate:                   "late",
 	dropPanic:                  "panic",
 	dropReplyTooLarge:          "reply-too-large",
+	dropReplyUnknown:           "reply-unknown",
 	dropAmplification:          "amplification",
 	dropSuperseded:             "superseded",
 	dropSend:                   "send-failed",

@@ -145,7 +145,11 @@ func late(ctx context.Context) bool {
 func (s *Server) accept(r *request, grant core.Grant) {
 	reply, err := r.accept(grant)
 	if err != nil {
-		s.give(r, dropReplyTooLarge)
+		why := dropReplyTooLarge
+		if errors.Is(err, errReplyUnknown) {
+			why = dropReplyUnknown
+		}
+		s.give(r, why)
 		s.trouble(r, "Access-Accept not sent", err)
 		return
 	}

@@ -3,6 +3,7 @@ package radius
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -12,6 +13,7 @@ import (
 const maxValue = 253 // octets of an attribute's value; RFC 2865, section 5
 
 var (
+	errReplyUnknown    = errors.New("reply attribute that is not known any more")
 	errReplyTooLarge   = errors.New("reply larger than 4096 octets; take away reply attributes")
 	errSessionTooLarge = errors.New("session of a grant larger than 253 octets")
 )
@@ -90,7 +92,10 @@ func (r *request) accept(g core.Grant) ([]byte, error) {
 	if len(g.Session) > 0 {
 		b.add(attrClass, g.Session)
 	}
-	configured := r.table.attributes(r.client, g)
+	configured, err := r.table.attributes(r.client, g)
+	if err != nil {
+		return nil, err
+	}
 	if r.mschap != nil {
 		r.mschap.succeed(&b, r.key, &r.packet, configured)
 	}
@@ -102,8 +107,11 @@ func (r *request) accept(g core.Grant) ([]byte, error) {
 }
 
 // attributes returns what the configuration says of g, the later instead of
-// the earlier: client, groups, profile.
-func (t *table) attributes(c *client, g core.Grant) []Attribute {
+// the earlier: client, groups, profile, app password. The error is about one of
+// the app password, whose name or value was known when it was made, and is not
+// any more: without it the device would get what it was not to have, such as
+// another network.
+func (t *table) attributes(c *client, g core.Grant) ([]Attribute, error) {
 	all := c.Reply
 	groups := map[string]bool{}
 	for _, name := range g.Groups {
@@ -117,7 +125,18 @@ func (t *table) attributes(c *client, g core.Grant) []Attribute {
 	if g.Profile != "" {
 		all = override(all, t.config.Replies.Profiles[g.Profile])
 	}
-	return all
+	if len(g.Reply) == 0 {
+		return all, nil
+	}
+	var own []Attribute
+	for _, r := range g.Reply {
+		a, err := t.config.dictionary().ParseReply(r.Name, r.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%w: app password %s: %w; add the dictionary that has it, or make a new app password", errReplyUnknown, g.AppPassword.ID, err)
+		}
+		own = append(own, a)
+	}
+	return override(all, own), nil
 }
 
 // override returns before without what after has too, then after.

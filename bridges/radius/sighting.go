@@ -122,7 +122,9 @@ func (v sight) refusal(source netip.Addr) string {
 	case dropLate, dropUnavailable, dropNotReady:
 		return "it could not be decided in time, and another server may be asked; keywicket status says more"
 	case dropReplyTooLarge:
-		return "the answer has more or other reply attributes than can be sent; the log says more"
+		return "the answer has more reply attributes than fit; the log says more"
+	case dropReplyUnknown:
+		return "its app password has a reply attribute that no dictionary knows any more, and without it the answer would mean something else; add the dictionary, or make a new app password"
 	case dropAmplification:
 		return "the answer would be longer than the request"
 	case dropLength, dropAttributes, dropTooManyAttributes:

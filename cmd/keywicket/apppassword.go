@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +27,7 @@ func (a *app) appPasswordCommand() *cobra.Command {
 
 func (a *app) appPasswordCreate() *cobra.Command {
 	var name, profile, expires string
+	var reply []string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "create USER --name TEXT",
@@ -37,6 +41,13 @@ func (a *app) appPasswordCreate() *cobra.Command {
 					return usage(cmd, err)
 				}
 				r.Expires = timestamppb.New(at)
+			}
+			for _, text := range reply {
+				name, value, ok := strings.Cut(text, "=")
+				if name, value = strings.TrimSpace(name), strings.TrimSpace(value); !ok || name == "" || value == "" {
+					return usage(cmd, fmt.Errorf("%q is no attribute; write it as 'Tunnel-Private-Group-Id=42'", text))
+				}
+				r.Reply = append(r.Reply, &controlv1.RadiusAttribute{Name: name, Value: value})
 			}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
 				made, err := d.Create(ctx, r)
@@ -54,6 +65,7 @@ func (a *app) appPasswordCreate() *cobra.Command {
 	cmd.Flags().StringVar(&name, "name", "", "the `name` of the device, 1 to 64 characters (required)")
 	cmd.Flags().StringVar(&profile, "profile", "", "what kind of device it is for: a `profile` of the configuration")
 	cmd.Flags().StringVar(&expires, "expires", "", "when it ends: a `date`, a time or a duration (2027-01-31, 30d)")
+	cmd.Flags().StringArrayVar(&reply, "reply", nil, "a RADIUS `attribute` of the answer to this device, as NAME=VALUE; may be repeated")
 	_ = cmd.MarkFlagRequired("name")
 	jsonFlag(cmd, &asJSON)
 	return cmd
@@ -70,6 +82,9 @@ func (a *app) showPassword(p *controlv1.AppPassword, password string) {
 		}
 	}
 	a.printf(".\n")
+	for _, r := range p.Reply {
+		a.printf("Answers to it have %s = %s.\n", line(r.Name), line(r.Value))
+	}
 	if p.Expires != nil {
 		a.printf("It ends at %s.\n", shownTime(p.Expires.AsTime()))
 	}
@@ -108,7 +123,10 @@ func (a *app) appPasswordList() *cobra.Command {
 
 func appPasswordRows(all []*controlv1.AppPassword) [][]string {
 	now := time.Now()
-	rows := [][]string{{"ID", "NAME", "PROFILE", "STATUS", "CREATED", "EXPIRES", "LAST USE", "AT", "USES"}}
+	rows := [][]string{{"ID", "NAME", "PROFILE", "STATUS", "CREATED", "EXPIRES", "LAST USE", "AT", "USES", "REPLY"}}
+	if !slices.ContainsFunc(all, func(p *controlv1.AppPassword) bool { return len(p.Reply) > 0 }) {
+		rows[0] = rows[0][:len(rows[0])-1] // few have any
+	}
 	for _, p := range all {
 		expires, last, at := "never", "never", ""
 		if p.Expires != nil {
@@ -117,9 +135,17 @@ func appPasswordRows(all []*controlv1.AppPassword) [][]string {
 		if p.LastUse != nil {
 			last, at = ago(p.LastUse.Time.AsTime(), now), p.LastUse.Service
 		}
-		rows = append(rows, []string{p.Id, p.Name, p.Profile, p.Status, p.Created.AsTime().Local().Format(time.DateOnly), expires, last, at, count(uint32(p.Uses))})
+		rows = append(rows, []string{p.Id, p.Name, p.Profile, p.Status, p.Created.AsTime().Local().Format(time.DateOnly), expires, last, at, count(uint32(p.Uses)), shownReply(p.Reply)})
 	}
 	return rows
+}
+
+func shownReply(all []*controlv1.RadiusAttribute) string {
+	var texts []string
+	for _, r := range all {
+		texts = append(texts, r.Name+"="+r.Value)
+	}
+	return strings.Join(texts, ", ")
 }
 
 func (a *app) appPasswordRotate() *cobra.Command {

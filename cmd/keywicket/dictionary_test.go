@@ -35,3 +35,59 @@ func TestOwnDictionary(t *testing.T) {
 		t.Errorf("after the reload\n%s", got.text)
 	}
 }
+
+// A VLAN for one device: before everything that its profile says, kept when it
+// is rotated, and no yes without it once its name is gone.
+func TestReplyOfOneAppPassword(t *testing.T) {
+	needRadclient(t)
+	s := newSite(t)
+	s.edit("[radius]\n", "[radius]\ndictionary = [\"dictionary.acme\"]\n")
+	s.add("[profile.default]", `reply = { "Tunnel-Private-Group-Id" = "1", "Filter-Id" = "all" }`)
+	writeFile(t, s.path("dictionary.acme"), "ATTRIBUTE Acme-VLAN 250 integer\n")
+	s.start()
+	o := s.enroll(alain)
+	s.refused(1, `"Tunel-Type" is no known attribute; is Tunnel-Type meant?`, "", "app-password", "create", alain, "--name", "TV", "--reply", "Tunel-Type=VLAN")
+	s.refused(1, `"many" is no number`, "", "app-password", "create", alain, "--name", "TV", "--reply", "Acme-VLAN=many")
+	s.refused(2, "is no attribute; write it as", "", "app-password", "create", alain, "--name", "TV", "--reply", "Acme-VLAN")
+	tv := s.create(alain, "TV", "--reply", "Tunnel-Private-Group-Id=42", "--reply", "Acme-VLAN = 7")
+	own := func(password string) {
+		t.Helper()
+		got := s.expect(accept, alain, password)
+		for _, want := range []string{`Tunnel-Private-Group-Id:0 = "42"`, `Filter-Id = "all"`, "X-Ascend-Call-By-Call = 7"} {
+			if !got.has(want) {
+				t.Errorf("want %s in\n%s", want, got.text)
+			}
+		}
+	}
+	own(tv.Password)
+	if got := s.expect(accept, alain, o.first.Password); !got.has(`Tunnel-Private-Group-Id:0 = "1"`) {
+		t.Errorf("another app password has\n%s", got.text)
+	}
+	var all []struct {
+		Name  string
+		Reply []struct{ Name, Value string }
+	}
+	s.decode(&all, "", "app-password", "list", alain)
+	for _, p := range all {
+		if (len(p.Reply) == 2 && p.Reply[1].Name == "Acme-VLAN" && p.Reply[1].Value == "7") != (p.Name == "TV") || p.Reply == nil {
+			t.Errorf("%+v", p)
+		}
+	}
+	if out := s.ok("", "app-password", "list", alain); !strings.Contains(out, "Tunnel-Private-Group-Id=42, Acme-VLAN=7") {
+		t.Error(out)
+	}
+	var rotated issued
+	s.decode(&rotated, "", "app-password", "rotate", alain, "TV")
+	s.restart()
+	own(rotated.Password)
+
+	writeFile(t, s.path("dictionary.acme"), "# nothing any more\n")
+	s.reload()
+	if a := s.radclientWith([]string{"-r", "1", "-t", "1"}, userName(alain), userPassword(rotated.Password)); a.code != silence {
+		t.Errorf("without its attribute: %s", a.text)
+	}
+	s.expect(accept, alain, o.first.Password)
+	if out := s.ok("", "status"); !strings.Contains(out, "dropped, reply-unknown: 1") {
+		t.Error(out)
+	}
+}

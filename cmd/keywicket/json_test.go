@@ -29,7 +29,7 @@ func newShape(more shape) shape {
 	s := shape{
 		"id": "text", "name": "text", "profile": "text", "created": "time", "expires": "null", "status": "text",
 		"last_use": "null", "uses": "number", "letters": "number", "services": "texts", "methods": "texts",
-		"rotated": "null", "pinned": "bool", "pin": "null",
+		"rotated": "null", "pinned": "bool", "pin": "null", "reply": "texts",
 	}
 	maps.Copy(s, more)
 	return s

@@ -89,6 +89,8 @@ type (
 		Status   string     `json:"status"`
 		LastUse  *useJSON   `json:"last_use"`
 		Uses     uint64     `json:"uses"`
+
+		Reply []nameValueJSON `json:"reply"`
 	}
 
 	attemptJSON struct {
@@ -120,7 +122,7 @@ func toAppPasswordJSON(p *controlv1.AppPassword, password string) appPasswordJSO
 		ID: p.GetId(), Name: p.GetName(), Profile: p.GetProfile(), Password: password, Letters: p.GetLetters(),
 		Services: notNil(p.GetServices()), Methods: notNil(p.GetMethods()), Created: p.GetCreated().AsTime(),
 		Rotated: timeOrNil(p.GetRotated()), Expires: timeOrNil(p.GetExpires()), Pinned: p.GetPinDevice(),
-		Status: p.GetStatus(), Uses: p.GetUses(),
+		Status: p.GetStatus(), Uses: p.GetUses(), Reply: toNameValues(p.GetReply()),
 	}
 	if p.GetPin() != "" {
 		j.Pin = &p.Pin

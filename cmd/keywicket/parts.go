@@ -77,6 +77,7 @@ func policyOf(f *config.File) core.Policy {
 		UnusedAfter:      f.Policy.UnusedAfter,
 		FirstUseWithin:   f.Policy.FirstUseWithin,
 		Deny:             !f.Policy.AllowAppPasswords,
+		CheckReply:       replyChecker(f),
 		Profiles:         make(map[string]core.Profile, len(f.Profiles)),
 	}
 	for _, g := range f.Groups {
@@ -229,6 +230,18 @@ func dictionaryOf(f *config.File, faults *config.Faults) *radius.Dictionary {
 		*faults = append(*faults, config.Fault{File: fault.File, Line: fault.Line, Text: fault.Text})
 	}
 	return nil
+}
+
+// replyChecker returns what says whether an app password can have an attribute.
+func replyChecker(f *config.File) func(core.Reply) error {
+	d := dictionaryOf(f, &config.Faults{}) // its faults are told where the file is loaded
+	return func(r core.Reply) error {
+		if d == nil {
+			return errors.New("the dictionaries have faults; keywicket config check tells them")
+		}
+		_, err := d.ParseReply(r.Name, r.Value)
+		return err
+	}
 }
 
 // dictionaryMax bounds one file of a dictionary, in octets.

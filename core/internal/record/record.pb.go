@@ -358,6 +358,7 @@ type AppPassword struct {
 	Rotated          int64                  `protobuf:"varint,16,opt,name=rotated,proto3" json:"rotated,omitempty"`
 	Used             int64                  `protobuf:"varint,17,opt,name=used,proto3" json:"used,omitempty"`                                                                                                                          // last use, accurate to a day; decides disuse
 	PreviousMaterial map[string][]byte      `protobuf:"bytes,18,rep,name=previous_material,json=previousMaterial,proto3" json:"previous_material,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of previous, until previous_until
+	Reply            []*Reply               `protobuf:"bytes,19,rep,name=reply,proto3" json:"reply,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -518,6 +519,66 @@ func (x *AppPassword) GetPreviousMaterial() map[string][]byte {
 	return nil
 }
 
+func (x *AppPassword) GetReply() []*Reply {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+// Reply is an attribute that goes into the answer of a grant.
+type Reply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // as the dictionaries have it
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reply) Reset() {
+	*x = Reply{}
+	mi := &file_core_internal_record_record_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reply) ProtoMessage() {}
+
+func (x *Reply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_internal_record_record_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reply.ProtoReflect.Descriptor instead.
+func (*Reply) Descriptor() ([]byte, []int) {
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Reply) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Reply) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // Remembered is a deleted app password.
 type Remembered struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -531,7 +592,7 @@ type Remembered struct {
 
 func (x *Remembered) Reset() {
 	*x = Remembered{}
-	mi := &file_core_internal_record_record_proto_msgTypes[5]
+	mi := &file_core_internal_record_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +604,7 @@ func (x *Remembered) String() string {
 func (*Remembered) ProtoMessage() {}
 
 func (x *Remembered) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_record_record_proto_msgTypes[5]
+	mi := &file_core_internal_record_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +617,7 @@ func (x *Remembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remembered.ProtoReflect.Descriptor instead.
 func (*Remembered) Descriptor() ([]byte, []int) {
-	return file_core_internal_record_record_proto_rawDescGZIP(), []int{5}
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Remembered) GetId() []byte {
@@ -598,7 +659,7 @@ type Activity struct {
 
 func (x *Activity) Reset() {
 	*x = Activity{}
-	mi := &file_core_internal_record_record_proto_msgTypes[6]
+	mi := &file_core_internal_record_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +671,7 @@ func (x *Activity) String() string {
 func (*Activity) ProtoMessage() {}
 
 func (x *Activity) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_record_record_proto_msgTypes[6]
+	mi := &file_core_internal_record_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +684,7 @@ func (x *Activity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Activity.ProtoReflect.Descriptor instead.
 func (*Activity) Descriptor() ([]byte, []int) {
-	return file_core_internal_record_record_proto_rawDescGZIP(), []int{6}
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Activity) GetUsages() []*Usage {
@@ -651,7 +712,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_core_internal_record_record_proto_msgTypes[7]
+	mi := &file_core_internal_record_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +724,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_record_record_proto_msgTypes[7]
+	mi := &file_core_internal_record_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +737,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_core_internal_record_record_proto_rawDescGZIP(), []int{7}
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Usage) GetId() string {
@@ -716,7 +777,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_core_internal_record_record_proto_msgTypes[8]
+	mi := &file_core_internal_record_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +789,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_record_record_proto_msgTypes[8]
+	mi := &file_core_internal_record_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +802,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_core_internal_record_record_proto_rawDescGZIP(), []int{8}
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Attempt) GetTime() int64 {
@@ -815,7 +876,7 @@ type Local struct {
 
 func (x *Local) Reset() {
 	*x = Local{}
-	mi := &file_core_internal_record_record_proto_msgTypes[9]
+	mi := &file_core_internal_record_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +888,7 @@ func (x *Local) String() string {
 func (*Local) ProtoMessage() {}
 
 func (x *Local) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_record_record_proto_msgTypes[9]
+	mi := &file_core_internal_record_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +901,7 @@ func (x *Local) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Local.ProtoReflect.Descriptor instead.
 func (*Local) Descriptor() ([]byte, []int) {
-	return file_core_internal_record_record_proto_rawDescGZIP(), []int{9}
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Local) GetId() []byte {
@@ -914,7 +975,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_core_internal_record_record_proto_msgTypes[10]
+	mi := &file_core_internal_record_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +987,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_record_record_proto_msgTypes[10]
+	mi := &file_core_internal_record_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1000,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_core_internal_record_record_proto_rawDescGZIP(), []int{10}
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Session) GetAccount() string {
@@ -1085,7 +1146,7 @@ type Fact struct {
 
 func (x *Fact) Reset() {
 	*x = Fact{}
-	mi := &file_core_internal_record_record_proto_msgTypes[11]
+	mi := &file_core_internal_record_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1158,7 @@ func (x *Fact) String() string {
 func (*Fact) ProtoMessage() {}
 
 func (x *Fact) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_record_record_proto_msgTypes[11]
+	mi := &file_core_internal_record_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1171,7 @@ func (x *Fact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fact.ProtoReflect.Descriptor instead.
 func (*Fact) Descriptor() ([]byte, []int) {
-	return file_core_internal_record_record_proto_rawDescGZIP(), []int{11}
+	return file_core_internal_record_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Fact) GetSince() int64 {
@@ -1153,7 +1214,7 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"\x03Tag\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\fR\x03tag\x12\x14\n" +
-	"\x05inner\x18\x03 \x01(\fR\x05inner\"\x88\x06\n" +
+	"\x05inner\x18\x03 \x01(\fR\x05inner\"\xba\x06\n" +
 	"\vAppPassword\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -1174,13 +1235,17 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"\aexpires\x18\x0f \x01(\x03R\aexpires\x12\x18\n" +
 	"\arotated\x18\x10 \x01(\x03R\arotated\x12\x12\n" +
 	"\x04used\x18\x11 \x01(\x03R\x04used\x12c\n" +
-	"\x11previous_material\x18\x12 \x03(\v26.keywicket.record.v1.AppPassword.PreviousMaterialEntryR\x10previousMaterial\x1a;\n" +
+	"\x11previous_material\x18\x12 \x03(\v26.keywicket.record.v1.AppPassword.PreviousMaterialEntryR\x10previousMaterial\x120\n" +
+	"\x05reply\x18\x13 \x03(\v2\x1a.keywicket.record.v1.ReplyR\x05reply\x1a;\n" +
 	"\rMaterialEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\x1aC\n" +
 	"\x15PreviousMaterialEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"v\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"1\n" +
+	"\x05Reply\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"v\n" +
 	"\n" +
 	"Remembered\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
@@ -1253,43 +1318,45 @@ func file_core_internal_record_record_proto_rawDescGZIP() []byte {
 	return file_core_internal_record_record_proto_rawDescData
 }
 
-var file_core_internal_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_core_internal_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_core_internal_record_record_proto_goTypes = []any{
 	(*Meta)(nil),        // 0: keywicket.record.v1.Meta
 	(*Account)(nil),     // 1: keywicket.record.v1.Account
 	(*TwoStep)(nil),     // 2: keywicket.record.v1.TwoStep
 	(*Tag)(nil),         // 3: keywicket.record.v1.Tag
 	(*AppPassword)(nil), // 4: keywicket.record.v1.AppPassword
-	(*Remembered)(nil),  // 5: keywicket.record.v1.Remembered
-	(*Activity)(nil),    // 6: keywicket.record.v1.Activity
-	(*Usage)(nil),       // 7: keywicket.record.v1.Usage
-	(*Attempt)(nil),     // 8: keywicket.record.v1.Attempt
-	(*Local)(nil),       // 9: keywicket.record.v1.Local
-	(*Session)(nil),     // 10: keywicket.record.v1.Session
-	(*Fact)(nil),        // 11: keywicket.record.v1.Fact
-	nil,                 // 12: keywicket.record.v1.AppPassword.MaterialEntry
-	nil,                 // 13: keywicket.record.v1.AppPassword.PreviousMaterialEntry
-	nil,                 // 14: keywicket.record.v1.Local.AttributesEntry
+	(*Reply)(nil),       // 5: keywicket.record.v1.Reply
+	(*Remembered)(nil),  // 6: keywicket.record.v1.Remembered
+	(*Activity)(nil),    // 7: keywicket.record.v1.Activity
+	(*Usage)(nil),       // 8: keywicket.record.v1.Usage
+	(*Attempt)(nil),     // 9: keywicket.record.v1.Attempt
+	(*Local)(nil),       // 10: keywicket.record.v1.Local
+	(*Session)(nil),     // 11: keywicket.record.v1.Session
+	(*Fact)(nil),        // 12: keywicket.record.v1.Fact
+	nil,                 // 13: keywicket.record.v1.AppPassword.MaterialEntry
+	nil,                 // 14: keywicket.record.v1.AppPassword.PreviousMaterialEntry
+	nil,                 // 15: keywicket.record.v1.Local.AttributesEntry
 }
 var file_core_internal_record_record_proto_depIdxs = []int32{
 	2,  // 0: keywicket.record.v1.Account.two_step:type_name -> keywicket.record.v1.TwoStep
 	4,  // 1: keywicket.record.v1.Account.app_passwords:type_name -> keywicket.record.v1.AppPassword
-	5,  // 2: keywicket.record.v1.Account.remembered:type_name -> keywicket.record.v1.Remembered
+	6,  // 2: keywicket.record.v1.Account.remembered:type_name -> keywicket.record.v1.Remembered
 	3,  // 3: keywicket.record.v1.TwoStep.recovery:type_name -> keywicket.record.v1.Tag
 	3,  // 4: keywicket.record.v1.AppPassword.tag:type_name -> keywicket.record.v1.Tag
 	3,  // 5: keywicket.record.v1.AppPassword.previous:type_name -> keywicket.record.v1.Tag
-	12, // 6: keywicket.record.v1.AppPassword.material:type_name -> keywicket.record.v1.AppPassword.MaterialEntry
-	13, // 7: keywicket.record.v1.AppPassword.previous_material:type_name -> keywicket.record.v1.AppPassword.PreviousMaterialEntry
-	3,  // 8: keywicket.record.v1.Remembered.tag:type_name -> keywicket.record.v1.Tag
-	7,  // 9: keywicket.record.v1.Activity.usages:type_name -> keywicket.record.v1.Usage
-	8,  // 10: keywicket.record.v1.Activity.attempts:type_name -> keywicket.record.v1.Attempt
-	8,  // 11: keywicket.record.v1.Usage.last:type_name -> keywicket.record.v1.Attempt
-	14, // 12: keywicket.record.v1.Local.attributes:type_name -> keywicket.record.v1.Local.AttributesEntry
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	13, // 6: keywicket.record.v1.AppPassword.material:type_name -> keywicket.record.v1.AppPassword.MaterialEntry
+	14, // 7: keywicket.record.v1.AppPassword.previous_material:type_name -> keywicket.record.v1.AppPassword.PreviousMaterialEntry
+	5,  // 8: keywicket.record.v1.AppPassword.reply:type_name -> keywicket.record.v1.Reply
+	3,  // 9: keywicket.record.v1.Remembered.tag:type_name -> keywicket.record.v1.Tag
+	8,  // 10: keywicket.record.v1.Activity.usages:type_name -> keywicket.record.v1.Usage
+	9,  // 11: keywicket.record.v1.Activity.attempts:type_name -> keywicket.record.v1.Attempt
+	9,  // 12: keywicket.record.v1.Usage.last:type_name -> keywicket.record.v1.Attempt
+	15, // 13: keywicket.record.v1.Local.attributes:type_name -> keywicket.record.v1.Local.AttributesEntry
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_core_internal_record_record_proto_init() }
@@ -1303,7 +1370,7 @@ func file_core_internal_record_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_internal_record_record_proto_rawDesc), len(file_core_internal_record_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

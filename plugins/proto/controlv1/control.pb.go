@@ -48,6 +48,7 @@ type AppPassword struct {
 	Status        string                 `protobuf:"bytes,12,opt,name=status,proto3" json:"status,omitempty"`                  // active, suspended, expired, unused-expired, denied
 	LastUse       *Use                   `protobuf:"bytes,13,opt,name=last_use,json=lastUse,proto3" json:"last_use,omitempty"` // absent: never used
 	Uses          uint64                 `protobuf:"varint,14,opt,name=uses,proto3" json:"uses,omitempty"`
+	Reply         []*RadiusAttribute     `protobuf:"bytes,15,rep,name=reply,proto3" json:"reply,omitempty"` // in the answer of a grant, beside the profile's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -180,6 +181,13 @@ func (x *AppPassword) GetUses() uint64 {
 	return 0
 }
 
+func (x *AppPassword) GetReply() []*RadiusAttribute {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
 type Use struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
@@ -310,11 +318,14 @@ func (x *AppPasswordRef) GetName() string {
 }
 
 type CreateRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`       // 1 to 64 characters
-	Profile       string                 `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"` // empty: "default"
-	Expires       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires,proto3" json:"expires,omitempty"` // absent: as the profile says
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`       // 1 to 64 characters
+	Profile string                 `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"` // empty: "default"
+	Expires *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires,proto3" json:"expires,omitempty"` // absent: as the profile says
+	// In the answer of a grant, instead of the same attributes of the profile. A
+	// name or value that does not fit is INVALID_ARGUMENT.
+	Reply         []*RadiusAttribute `protobuf:"bytes,5,rep,name=reply,proto3" json:"reply,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -373,6 +384,13 @@ func (x *CreateRequest) GetProfile() string {
 func (x *CreateRequest) GetExpires() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Expires
+	}
+	return nil
+}
+
+func (x *CreateRequest) GetReply() []*RadiusAttribute {
+	if x != nil {
+		return x.Reply
 	}
 	return nil
 }
@@ -3548,7 +3566,7 @@ var File_plugins_proto_controlv1_control_proto protoreflect.FileDescriptor
 
 const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\n" +
-	"%plugins/proto/controlv1/control.proto\x12\x14keywicket.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x03\n" +
+	"%plugins/proto/controlv1/control.proto\x12\x14keywicket.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x04\n" +
 	"\vAppPassword\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -3565,7 +3583,8 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\aexpires\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x16\n" +
 	"\x06status\x18\f \x01(\tR\x06status\x124\n" +
 	"\blast_use\x18\r \x01(\v2\x19.keywicket.control.v1.UseR\alastUse\x12\x12\n" +
-	"\x04uses\x18\x0e \x01(\x04R\x04uses\"\x97\x01\n" +
+	"\x04uses\x18\x0e \x01(\x04R\x04uses\x12;\n" +
+	"\x05reply\x18\x0f \x03(\v2%.keywicket.control.v1.RadiusAttributeR\x05reply\"\x97\x01\n" +
 	"\x03Use\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x16\n" +
@@ -3574,12 +3593,13 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x06method\x18\x05 \x01(\tR\x06method\"4\n" +
 	"\x0eAppPasswordRef\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\x8d\x01\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xca\x01\n" +
 	"\rCreateRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aprofile\x18\x03 \x01(\tR\aprofile\x124\n" +
-	"\aexpires\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"r\n" +
+	"\aexpires\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12;\n" +
+	"\x05reply\x18\x05 \x03(\v2%.keywicket.control.v1.RadiusAttributeR\x05reply\"r\n" +
 	"\x0eCreateResponse\x12D\n" +
 	"\fapp_password\x18\x01 \x01(\v2!.keywicket.control.v1.AppPasswordR\vappPassword\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\"'\n" +
@@ -3918,109 +3938,111 @@ var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
 	60, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
 	60, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: keywicket.control.v1.AppPassword.last_use:type_name -> keywicket.control.v1.Use
-	60, // 4: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
-	60, // 5: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
-	0,  // 6: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
-	0,  // 7: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	2,  // 8: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
-	2,  // 9: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	15, // 10: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
-	60, // 11: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
-	2,  // 12: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	60, // 13: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
-	0,  // 14: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
-	60, // 15: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	30, // 16: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	58, // 17: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
-	32, // 18: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	59, // 19: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
-	37, // 20: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	60, // 21: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
-	60, // 22: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
-	43, // 23: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
-	43, // 24: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	2,  // 25: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	45, // 26: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
-	60, // 27: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
-	0,  // 28: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	48, // 29: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
-	2,  // 30: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	60, // 31: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
-	15, // 32: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
-	51, // 33: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
-	2,  // 34: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	60, // 35: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
-	53, // 36: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
-	55, // 37: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
-	53, // 38: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
-	31, // 39: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	3,  // 40: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 41: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	7,  // 42: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	8,  // 43: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	7,  // 44: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	7,  // 45: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 46: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	7,  // 47: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	11, // 48: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	13, // 49: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	46, // 50: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
-	49, // 51: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
-	18, // 52: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	17, // 53: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	19, // 54: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	20, // 55: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	21, // 56: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	17, // 57: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	17, // 58: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	24, // 59: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	17, // 60: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 61: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	52, // 62: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
-	56, // 63: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
-	28, // 64: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	33, // 65: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	35, // 66: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	38, // 67: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	39, // 68: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	40, // 69: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
-	41, // 70: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
-	4,  // 71: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 72: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	9,  // 73: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 74: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 75: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 76: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 77: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	9,  // 78: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	12, // 79: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	14, // 80: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	47, // 81: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
-	50, // 82: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
-	16, // 83: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	16, // 84: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	16, // 85: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	16, // 86: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	16, // 87: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	22, // 88: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	23, // 89: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	25, // 90: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	16, // 91: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	27, // 92: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	54, // 93: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
-	57, // 94: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
-	29, // 95: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	34, // 96: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	36, // 97: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 98: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 99: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	44, // 100: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
-	42, // 101: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
-	71, // [71:102] is the sub-list for method output_type
-	40, // [40:71] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	43, // 4: keywicket.control.v1.AppPassword.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	60, // 5: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
+	60, // 6: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
+	43, // 7: keywicket.control.v1.CreateRequest.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	0,  // 8: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
+	0,  // 9: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	2,  // 10: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
+	2,  // 11: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	15, // 12: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
+	60, // 13: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	2,  // 14: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	60, // 15: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
+	0,  // 16: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
+	60, // 17: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	30, // 18: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
+	58, // 19: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	32, // 20: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
+	59, // 21: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	37, // 22: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
+	60, // 23: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	60, // 24: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
+	43, // 25: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
+	43, // 26: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	2,  // 27: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	45, // 28: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
+	60, // 29: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	0,  // 30: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	48, // 31: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
+	2,  // 32: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	60, // 33: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
+	15, // 34: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
+	51, // 35: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
+	2,  // 36: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	60, // 37: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
+	53, // 38: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
+	55, // 39: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
+	53, // 40: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
+	31, // 41: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	3,  // 42: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 43: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	7,  // 44: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	8,  // 45: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	7,  // 46: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	7,  // 47: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 48: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	7,  // 49: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	11, // 50: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	13, // 51: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	46, // 52: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
+	49, // 53: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
+	18, // 54: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	17, // 55: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	19, // 56: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	20, // 57: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	21, // 58: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	17, // 59: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	17, // 60: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	24, // 61: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	17, // 62: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 63: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	52, // 64: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
+	56, // 65: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
+	28, // 66: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	33, // 67: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	35, // 68: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	38, // 69: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	39, // 70: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	40, // 71: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	41, // 72: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
+	4,  // 73: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 74: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	9,  // 75: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 76: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 77: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	9,  // 78: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 79: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	9,  // 80: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	12, // 81: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	14, // 82: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	47, // 83: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
+	50, // 84: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
+	16, // 85: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	16, // 86: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	16, // 87: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	16, // 88: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	16, // 89: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	22, // 90: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	23, // 91: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	25, // 92: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	16, // 93: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	27, // 94: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	54, // 95: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
+	57, // 96: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
+	29, // 97: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	34, // 98: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	36, // 99: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 100: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	36, // 101: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	44, // 102: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	42, // 103: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
+	73, // [73:104] is the sub-list for method output_type
+	42, // [42:73] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
