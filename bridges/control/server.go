@@ -65,6 +65,7 @@ type Server struct {
 	listener net.Listener
 	grpc     *grpc.Server
 	opt      Options
+	self     *self // of self-service; nil at the control socket
 }
 
 // Listen makes the socket. One that a dead daemon left behind is replaced; one

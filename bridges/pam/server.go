@@ -3,12 +3,8 @@ package pam
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -73,8 +69,7 @@ type Server struct {
 }
 
 // Listen makes the socket, if the service manager did not. Everybody may
-// connect to it, and so nobody else may put one in its place: its folder must
-// not be writable by everybody.
+// connect to it.
 func Listen(opt Options) (*Server, error) {
 	if opt.Passwd == "" {
 		opt.Passwd = "/etc/passwd"
@@ -85,25 +80,13 @@ func Listen(opt Options) (*Server, error) {
 	l := opt.Listener
 	if l == nil {
 		var err error
-		if l, err = listen(opt.Path); err != nil {
+		if l, err = socket.Listen(socket.Options{Path: opt.Path, Name: "PAM socket", Mode: 0o666}); err != nil {
 			return nil, err
 		}
 	}
 	s := &Server{listener: l, opt: opt, users: &passwd{path: opt.Passwd}, own: newLimiter(opt.Now), conns: map[*net.UnixConn]struct{}{}}
 	s.Reload(opt.Rules)
 	return s, nil
-}
-
-func listen(path string) (*net.UnixListener, error) {
-	folder := filepath.Dir(path)
-	info, err := os.Stat(folder)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the folder of the PAM socket: %w", err)
-	case info.Mode().Perm()&0o002 != 0:
-		return nil, fmt.Errorf("the folder %s of the PAM socket can be written by everybody, who could put another socket there; choose another path, or take the right away: chmod o-w %s", folder, folder)
-	}
-	return socket.Listen(socket.Options{Path: path, Name: "PAM socket", Mode: fs.FileMode(0o666)})
 }
 
 // Addr returns the path of the socket.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -17,9 +18,15 @@ type Options struct {
 	Group int         // id of the group that the file is given to; 0: as it comes
 }
 
-// Listen makes a socket. One that a dead daemon left behind is replaced; one
+// Listen makes a socket. Where everybody may connect, its folder must not be
+// everybody's to write in, who could put another socket in its place. One that a dead daemon left behind is replaced; one
 // that a living daemon listens on, and what is no socket, is an error.
 func Listen(opt Options) (*net.UnixListener, error) {
+	if opt.Mode&0o002 != 0 {
+		if err := checkFolder(opt); err != nil {
+			return nil, err
+		}
+	}
 	if err := removeStale(opt); err != nil {
 		return nil, err
 	}
@@ -36,6 +43,18 @@ func Listen(opt Options) (*net.UnixListener, error) {
 		return nil, errors.Join(fmt.Errorf("the %s: %w", opt.Name, err), l.Close())
 	}
 	return l, nil
+}
+
+func checkFolder(opt Options) error {
+	folder := filepath.Dir(opt.Path)
+	info, err := os.Stat(folder)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the folder of the %s: %w", opt.Name, err)
+	case info.Mode().Perm()&0o002 != 0:
+		return fmt.Errorf("the folder %s of the %s can be written by everybody, who could put another socket there; choose another path, or take the right away: chmod o-w %s", folder, opt.Name, folder)
+	}
+	return nil
 }
 
 // removeStale removes the socket that nobody listens on any more.

@@ -69,8 +69,21 @@ func TestListen(t *testing.T) {
 	if _, err := os.Lstat(file); err != nil {
 		t.Error("the file is gone")
 	}
-	if err := again(filepath.Join(shortDir(t), "none", "a.sock")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without its folder: %v", err)
+	for _, mode := range []fs.FileMode{0o600, 0o666} {
+		opt := socket.Options{Path: filepath.Join(shortDir(t), "none", "a.sock"), Name: "test socket", Mode: mode}
+		if _, err := socket.Listen(opt); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("without its folder, mode %v: %v", mode, err)
+		}
+		open := shortDir(t)
+		must(t, os.Chmod(open, 0o777|fs.ModeSticky))
+		opt.Path = filepath.Join(open, "a.sock")
+		l, err := socket.Listen(opt)
+		if err == nil {
+			must(t, l.Close())
+		}
+		if (err == nil) != (mode == 0o600) {
+			t.Errorf("in a folder of everybody, mode %v: %v", mode, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,9 +33,10 @@ func (a *app) appPasswordCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create USER --name TEXT",
 		Short: "Make one for a device, and print it, once",
-		Args:  exactArgs("USER"),
+		Long:  "Make one for a device, and print it, once.\n\n" + ownHelp + "\nThere it asks for the main password and for a security code; where standard input\nis no terminal, they are its first two lines.",
+		Args:  ownOr("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := &controlv1.CreateRequest{Account: args[0], Name: name, Profile: profile}
+			r := &controlv1.CreateRequest{Name: name, Profile: profile}
 			if expires != "" {
 				at, err := parseExpiry(expires, time.Now())
 				if err != nil {
@@ -49,16 +51,19 @@ func (a *app) appPasswordCreate() *cobra.Command {
 				}
 				r.Reply = append(r.Reply, &controlv1.RadiusAttribute{Name: name, Value: value})
 			}
+			if len(args) == 0 && len(r.Reply) > 0 {
+				return usage(cmd, errors.New("--reply is the administrator's to say, for a USER"))
+			}
+			if len(args) == 0 {
+				return a.createOwn(cmd, r, asJSON)
+			}
+			r.Account = args[0]
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
 				made, err := d.Create(ctx, r)
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return a.printJSON(toAppPasswordJSON(made.AppPassword, made.Password))
-				}
-				a.showPassword(made.AppPassword, made.Password)
-				return nil
+				return a.showCreated(made, asJSON)
 			})
 		},
 	}
@@ -69,6 +74,14 @@ func (a *app) appPasswordCreate() *cobra.Command {
 	_ = cmd.MarkFlagRequired("name")
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+func (a *app) showCreated(made *controlv1.CreateResponse, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(toAppPasswordJSON(made.AppPassword, made.Password))
+	}
+	a.showPassword(made.AppPassword, made.Password)
+	return nil
 }
 
 // showPassword prints a new app password, the one time.
@@ -95,30 +108,38 @@ func (a *app) appPasswordList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list USER",
 		Short: "List an account's app passwords",
-		Args:  exactArgs("USER"),
+		Args:  ownOr("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return a.listOwn(cmd, asJSON)
+			}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
 				r, err := d.List(ctx, &controlv1.ListRequest{Account: args[0]})
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					all := []appPasswordJSON{}
-					for _, p := range r.AppPasswords {
-						all = append(all, toAppPasswordJSON(p, ""))
-					}
-					return a.printJSON(all)
-				}
-				if len(r.AppPasswords) == 0 {
-					a.printf("%s has no app passwords.\n", line(args[0]))
-					return nil
-				}
-				return table(a.out, appPasswordRows(r.AppPasswords))
+				return a.showList(args[0]+" has", r, asJSON)
 			})
 		},
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// showList prints the app passwords of somebody who has them.
+func (a *app) showList(has string, r *controlv1.ListResponse, asJSON bool) error {
+	if asJSON {
+		all := []appPasswordJSON{}
+		for _, p := range r.AppPasswords {
+			all = append(all, toAppPasswordJSON(p, ""))
+		}
+		return a.printJSON(all)
+	}
+	if len(r.AppPasswords) == 0 {
+		a.printf("%s no app passwords.\n", line(has))
+		return nil
+	}
+	return table(a.out, appPasswordRows(r.AppPasswords))
 }
 
 func appPasswordRows(all []*controlv1.AppPassword) [][]string {

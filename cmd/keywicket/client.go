@@ -37,6 +37,7 @@ type daemonClient struct {
 	controlv1.AppPasswordsClient
 	accounts controlv1.AccountsClient
 	daemon   controlv1.DaemonClient
+	self     controlv1.SelfClient // on a socket of its own
 }
 
 // socketPath returns where the daemon listens: --socket, the configuration
@@ -79,6 +80,11 @@ func (a *app) ask(ctx context.Context, fn func(ctx context.Context, d daemonClie
 	if err != nil {
 		return err
 	}
+	return askAt(ctx, path, fn)
+}
+
+// askAt is ask at one socket.
+func askAt(ctx context.Context, path string, fn func(ctx context.Context, d daemonClient) error) error {
 	if err := reachable(ctx, path); err != nil {
 		return err
 	}
@@ -97,6 +103,7 @@ func (a *app) ask(ctx context.Context, fn func(ctx context.Context, d daemonClie
 		AppPasswordsClient: controlv1.NewAppPasswordsClient(conn),
 		accounts:           controlv1.NewAccountsClient(conn),
 		daemon:             controlv1.NewDaemonClient(conn),
+		self:               controlv1.NewSelfClient(conn),
 	})
 }
 

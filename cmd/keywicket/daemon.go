@@ -155,6 +155,14 @@ func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err err
 	}
 	defer c.Close(stopGrace)
 	start("control", c.Serve)
+	if f.Control.SelfService != "" {
+		own, err := control.ListenSelf(control.SelfOptions{Path: f.Control.SelfService, Engine: d.engine, Log: d.log})
+		if err != nil {
+			return err
+		}
+		defer own.Close(stopGrace)
+		start("self-service", own.Serve)
+	}
 	ready(d)
 	<-ctx.Done()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -205,6 +213,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	}
 	if d.pam != nil {
 		s.Bridges["pam"] = pamStatus(d.pam)
+	}
+	if f.Control.SelfService != "" {
+		s.Bridges["self-service"] = &controlv1.BridgeStatus{Addresses: []string{f.Control.SelfService}}
 	}
 	if err := d.degraded(); err != nil {
 		s.Warnings = append(s.Warnings, "the store: "+err.Error())

@@ -19,6 +19,7 @@ import (
 )
 
 const listAllHelp = `List the app passwords of one account, or with --all those of every account.
+` + ownHelp + `
 
 With --all --json there is one JSON object a line, with "account" and what the
 list of one account has. The other flags choose among all; where several are

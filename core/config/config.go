@@ -184,6 +184,10 @@ type PAM struct {
 type Control struct {
 	Socket string
 	Group  string // may use the socket beside root; empty is nobody
+
+	// SelfService is the socket where each user of the host is told of his own
+	// account; empty: there is none.
+	SelfService string
 }
 
 // A Metrics is the address where Prometheus asks.

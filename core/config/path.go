@@ -64,18 +64,22 @@ func within(path, folder string) bool {
 
 // checkSockets refuses what the kernel would refuse later, in worse words.
 func checkSockets(r *reader, f *File) {
-	check := func(section, path string) {
-		if len(path) > socketMax {
-			r.fault([]string{section, "socket"}, "the path has %d bytes, and the path of a socket can have %d; take a shorter folder", len(path), socketMax)
+	taken := map[string]string{}
+	check := func(path, section, key string) {
+		switch {
+		case path == "":
+			return
+		case len(path) > socketMax:
+			r.fault([]string{section, key}, "the path has %d bytes, and the path of a socket can have %d; take a shorter folder", len(path), socketMax)
+		case taken[path] != "":
+			r.fault([]string{section, key}, "this is also the socket of [%s]; take another path", taken[path])
 		}
+		taken[path] = section
 	}
-	check("control", f.Control.Socket)
-	if f.PAM == nil {
-		return
-	}
-	check("pam", f.PAM.Socket)
-	if f.PAM.Socket == f.Control.Socket {
-		r.fault([]string{"pam", "socket"}, "this is also the socket of [control]; take another path")
+	check(f.Control.Socket, "control", "socket")
+	check(f.Control.SelfService, "control", "self_service")
+	if f.PAM != nil {
+		check(f.PAM.Socket, "pam", "socket")
 	}
 }
 

@@ -234,6 +234,11 @@ func readControl(top *table) Control {
 		Socket: t.optionalPath("socket", "/run/keywicket/control.sock"),
 		Group:  t.text("group", "keywicket", `"keywicket"`),
 	}
+	if t.has("self_service") {
+		c.SelfService = t.optionalPath("self_service", "/run/keywicket/self.sock")
+	} else {
+		t.get("self_service") // so that it is known
+	}
 	if wrong := checkName(c.Group); c.Group != "" && wrong != "" {
 		t.fault("group", "%s", wrong)
 	}

@@ -535,6 +535,118 @@ func (x *ListResponse) GetAppPasswords() []*AppPassword {
 	return nil
 }
 
+type ListOwnRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOwnRequest) Reset() {
+	*x = ListOwnRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOwnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOwnRequest) ProtoMessage() {}
+
+func (x *ListOwnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOwnRequest.ProtoReflect.Descriptor instead.
+func (*ListOwnRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{7}
+}
+
+type CreateOwnRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MainPassword  string                 `protobuf:"bytes,1,opt,name=main_password,json=mainPassword,proto3" json:"main_password,omitempty"`
+	Code          string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`       // 1 to 64 characters
+	Profile       string                 `protobuf:"bytes,4,opt,name=profile,proto3" json:"profile,omitempty"` // empty: "default"
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires,proto3" json:"expires,omitempty"` // absent: as the profile says
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateOwnRequest) Reset() {
+	*x = CreateOwnRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateOwnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateOwnRequest) ProtoMessage() {}
+
+func (x *CreateOwnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateOwnRequest.ProtoReflect.Descriptor instead.
+func (*CreateOwnRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CreateOwnRequest) GetMainPassword() string {
+	if x != nil {
+		return x.MainPassword
+	}
+	return ""
+}
+
+func (x *CreateOwnRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CreateOwnRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateOwnRequest) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *CreateOwnRequest) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
 type AppPasswordRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -545,7 +657,7 @@ type AppPasswordRequest struct {
 
 func (x *AppPasswordRequest) Reset() {
 	*x = AppPasswordRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[7]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +669,7 @@ func (x *AppPasswordRequest) String() string {
 func (*AppPasswordRequest) ProtoMessage() {}
 
 func (x *AppPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[7]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +682,7 @@ func (x *AppPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPasswordRequest.ProtoReflect.Descriptor instead.
 func (*AppPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{7}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AppPasswordRequest) GetAccount() string {
@@ -596,7 +708,7 @@ type DeleteAllRequest struct {
 
 func (x *DeleteAllRequest) Reset() {
 	*x = DeleteAllRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[8]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +720,7 @@ func (x *DeleteAllRequest) String() string {
 func (*DeleteAllRequest) ProtoMessage() {}
 
 func (x *DeleteAllRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[8]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +733,7 @@ func (x *DeleteAllRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAllRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAllRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{8}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteAllRequest) GetAccount() string {
@@ -640,7 +752,7 @@ type ChangedResponse struct {
 
 func (x *ChangedResponse) Reset() {
 	*x = ChangedResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[9]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +764,7 @@ func (x *ChangedResponse) String() string {
 func (*ChangedResponse) ProtoMessage() {}
 
 func (x *ChangedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[9]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +777,7 @@ func (x *ChangedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedResponse.ProtoReflect.Descriptor instead.
 func (*ChangedResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{9}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ChangedResponse) GetAppPasswords() []*AppPasswordRef {
@@ -686,7 +798,7 @@ type RotateRequest struct {
 
 func (x *RotateRequest) Reset() {
 	*x = RotateRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[10]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +810,7 @@ func (x *RotateRequest) String() string {
 func (*RotateRequest) ProtoMessage() {}
 
 func (x *RotateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[10]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +823,7 @@ func (x *RotateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRequest.ProtoReflect.Descriptor instead.
 func (*RotateRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{10}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RotateRequest) GetAccount() string {
@@ -748,7 +860,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[11]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +872,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[11]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +885,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{11}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VerifyRequest) GetAccount() string {
@@ -823,7 +935,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[12]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +947,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[12]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +960,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{12}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *VerifyResponse) GetGranted() bool {
@@ -888,7 +1000,7 @@ type ListAttemptsRequest struct {
 
 func (x *ListAttemptsRequest) Reset() {
 	*x = ListAttemptsRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[13]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1012,7 @@ func (x *ListAttemptsRequest) String() string {
 func (*ListAttemptsRequest) ProtoMessage() {}
 
 func (x *ListAttemptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[13]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1025,7 @@ func (x *ListAttemptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAttemptsRequest.ProtoReflect.Descriptor instead.
 func (*ListAttemptsRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{13}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListAttemptsRequest) GetAccount() string {
@@ -932,7 +1044,7 @@ type ListAttemptsResponse struct {
 
 func (x *ListAttemptsResponse) Reset() {
 	*x = ListAttemptsResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[14]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1056,7 @@ func (x *ListAttemptsResponse) String() string {
 func (*ListAttemptsResponse) ProtoMessage() {}
 
 func (x *ListAttemptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[14]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1069,7 @@ func (x *ListAttemptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAttemptsResponse.ProtoReflect.Descriptor instead.
 func (*ListAttemptsResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{14}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListAttemptsResponse) GetAttempts() []*Attempt {
@@ -983,7 +1095,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[15]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1107,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[15]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1120,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{15}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Attempt) GetTime() *timestamppb.Timestamp {
@@ -1083,7 +1195,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[16]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1207,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[16]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1220,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{16}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Account) GetName() string {
@@ -1176,7 +1288,7 @@ type AccountRequest struct {
 
 func (x *AccountRequest) Reset() {
 	*x = AccountRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[17]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1300,7 @@ func (x *AccountRequest) String() string {
 func (*AccountRequest) ProtoMessage() {}
 
 func (x *AccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[17]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1313,7 @@ func (x *AccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountRequest.ProtoReflect.Descriptor instead.
 func (*AccountRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{17}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AccountRequest) GetAccount() string {
@@ -1222,7 +1334,7 @@ type AddAccountRequest struct {
 
 func (x *AddAccountRequest) Reset() {
 	*x = AddAccountRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[18]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1346,7 @@ func (x *AddAccountRequest) String() string {
 func (*AddAccountRequest) ProtoMessage() {}
 
 func (x *AddAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[18]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1359,7 @@ func (x *AddAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccountRequest.ProtoReflect.Descriptor instead.
 func (*AddAccountRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{18}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddAccountRequest) GetAccount() string {
@@ -1279,7 +1391,7 @@ type ListAccountsRequest struct {
 
 func (x *ListAccountsRequest) Reset() {
 	*x = ListAccountsRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[19]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1403,7 @@ func (x *ListAccountsRequest) String() string {
 func (*ListAccountsRequest) ProtoMessage() {}
 
 func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[19]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1416,7 @@ func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{19}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{21}
 }
 
 type SetEnabledRequest struct {
@@ -1317,7 +1429,7 @@ type SetEnabledRequest struct {
 
 func (x *SetEnabledRequest) Reset() {
 	*x = SetEnabledRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[20]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1441,7 @@ func (x *SetEnabledRequest) String() string {
 func (*SetEnabledRequest) ProtoMessage() {}
 
 func (x *SetEnabledRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[20]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1454,7 @@ func (x *SetEnabledRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetEnabledRequest.ProtoReflect.Descriptor instead.
 func (*SetEnabledRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{20}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetEnabledRequest) GetAccount() string {
@@ -1369,7 +1481,7 @@ type SetMainPasswordRequest struct {
 
 func (x *SetMainPasswordRequest) Reset() {
 	*x = SetMainPasswordRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[21]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1493,7 @@ func (x *SetMainPasswordRequest) String() string {
 func (*SetMainPasswordRequest) ProtoMessage() {}
 
 func (x *SetMainPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[21]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1506,7 @@ func (x *SetMainPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMainPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetMainPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{21}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetMainPasswordRequest) GetAccount() string {
@@ -1419,7 +1531,7 @@ type DeleteAccountResponse struct {
 
 func (x *DeleteAccountResponse) Reset() {
 	*x = DeleteAccountResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[22]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1543,7 @@ func (x *DeleteAccountResponse) String() string {
 func (*DeleteAccountResponse) ProtoMessage() {}
 
 func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[22]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1556,7 @@ func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccountResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{22}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{24}
 }
 
 type EnrollTwoStepResponse struct {
@@ -1456,7 +1568,7 @@ type EnrollTwoStepResponse struct {
 
 func (x *EnrollTwoStepResponse) Reset() {
 	*x = EnrollTwoStepResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[23]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1580,7 @@ func (x *EnrollTwoStepResponse) String() string {
 func (*EnrollTwoStepResponse) ProtoMessage() {}
 
 func (x *EnrollTwoStepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[23]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1593,7 @@ func (x *EnrollTwoStepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollTwoStepResponse.ProtoReflect.Descriptor instead.
 func (*EnrollTwoStepResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{23}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EnrollTwoStepResponse) GetOtpauth() string {
@@ -1503,7 +1615,7 @@ type ConfirmTwoStepRequest struct {
 
 func (x *ConfirmTwoStepRequest) Reset() {
 	*x = ConfirmTwoStepRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[24]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1627,7 @@ func (x *ConfirmTwoStepRequest) String() string {
 func (*ConfirmTwoStepRequest) ProtoMessage() {}
 
 func (x *ConfirmTwoStepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[24]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1640,7 @@ func (x *ConfirmTwoStepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmTwoStepRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmTwoStepRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{24}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ConfirmTwoStepRequest) GetAccount() string {
@@ -1570,7 +1682,7 @@ type ConfirmTwoStepResponse struct {
 
 func (x *ConfirmTwoStepResponse) Reset() {
 	*x = ConfirmTwoStepResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[25]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1694,7 @@ func (x *ConfirmTwoStepResponse) String() string {
 func (*ConfirmTwoStepResponse) ProtoMessage() {}
 
 func (x *ConfirmTwoStepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[25]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1707,7 @@ func (x *ConfirmTwoStepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmTwoStepResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmTwoStepResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{25}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ConfirmTwoStepResponse) GetAppPassword() *AppPassword {
@@ -1629,7 +1741,7 @@ type CheckCodeRequest struct {
 
 func (x *CheckCodeRequest) Reset() {
 	*x = CheckCodeRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[26]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1753,7 @@ func (x *CheckCodeRequest) String() string {
 func (*CheckCodeRequest) ProtoMessage() {}
 
 func (x *CheckCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[26]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1766,7 @@ func (x *CheckCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckCodeRequest.ProtoReflect.Descriptor instead.
 func (*CheckCodeRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{26}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CheckCodeRequest) GetAccount() string {
@@ -1679,7 +1791,7 @@ type CheckCodeResponse struct {
 
 func (x *CheckCodeResponse) Reset() {
 	*x = CheckCodeResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[27]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1803,7 @@ func (x *CheckCodeResponse) String() string {
 func (*CheckCodeResponse) ProtoMessage() {}
 
 func (x *CheckCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[27]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1816,7 @@ func (x *CheckCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckCodeResponse.ProtoReflect.Descriptor instead.
 func (*CheckCodeResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{27}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{29}
 }
 
 type StatusRequest struct {
@@ -1715,7 +1827,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[28]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1839,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[28]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +1852,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{28}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{30}
 }
 
 type StatusResponse struct {
@@ -1759,7 +1871,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[29]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1883,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[29]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1896,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{29}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -1856,7 +1968,7 @@ type StoreStatus struct {
 
 func (x *StoreStatus) Reset() {
 	*x = StoreStatus{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[30]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +1980,7 @@ func (x *StoreStatus) String() string {
 func (*StoreStatus) ProtoMessage() {}
 
 func (x *StoreStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[30]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +1993,7 @@ func (x *StoreStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreStatus.ProtoReflect.Descriptor instead.
 func (*StoreStatus) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{30}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StoreStatus) GetKind() string {
@@ -1929,7 +2041,7 @@ type BridgeStatus struct {
 
 func (x *BridgeStatus) Reset() {
 	*x = BridgeStatus{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[31]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2053,7 @@ func (x *BridgeStatus) String() string {
 func (*BridgeStatus) ProtoMessage() {}
 
 func (x *BridgeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[31]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2066,7 @@ func (x *BridgeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeStatus.ProtoReflect.Descriptor instead.
 func (*BridgeStatus) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{31}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *BridgeStatus) GetAddresses() []string {
@@ -1982,7 +2094,7 @@ type PluginStatus struct {
 
 func (x *PluginStatus) Reset() {
 	*x = PluginStatus{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[32]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2106,7 @@ func (x *PluginStatus) String() string {
 func (*PluginStatus) ProtoMessage() {}
 
 func (x *PluginStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[32]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2119,7 @@ func (x *PluginStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginStatus.ProtoReflect.Descriptor instead.
 func (*PluginStatus) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{32}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PluginStatus) GetName() string {
@@ -2039,7 +2151,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[33]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2163,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[33]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2176,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{33}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{35}
 }
 
 type ReloadResponse struct {
@@ -2076,7 +2188,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[34]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2200,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[34]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2213,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{34}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReloadResponse) GetWarnings() []string {
@@ -2119,7 +2231,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2243,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2256,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{35}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{37}
 }
 
 type ListKeysResponse struct {
@@ -2157,7 +2269,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2281,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2294,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{36}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListKeysResponse) GetKeys() []*RootKey {
@@ -2210,7 +2322,7 @@ type RootKey struct {
 
 func (x *RootKey) Reset() {
 	*x = RootKey{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2334,7 @@ func (x *RootKey) String() string {
 func (*RootKey) ProtoMessage() {}
 
 func (x *RootKey) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2347,7 @@ func (x *RootKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RootKey.ProtoReflect.Descriptor instead.
 func (*RootKey) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{37}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RootKey) GetId() string {
@@ -2267,7 +2379,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2391,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2404,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{38}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{40}
 }
 
 type RetireKeyRequest struct {
@@ -2304,7 +2416,7 @@ type RetireKeyRequest struct {
 
 func (x *RetireKeyRequest) Reset() {
 	*x = RetireKeyRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2428,7 @@ func (x *RetireKeyRequest) String() string {
 func (*RetireKeyRequest) ProtoMessage() {}
 
 func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2441,7 @@ func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyRequest.ProtoReflect.Descriptor instead.
 func (*RetireKeyRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{39}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RetireKeyRequest) GetId() string {
@@ -2353,7 +2465,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2365,7 +2477,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2378,7 +2490,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{40}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BackupRequest) GetSinceId() []byte {
@@ -2419,7 +2531,7 @@ type WatchRadiusRequest struct {
 
 func (x *WatchRadiusRequest) Reset() {
 	*x = WatchRadiusRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +2543,7 @@ func (x *WatchRadiusRequest) String() string {
 func (*WatchRadiusRequest) ProtoMessage() {}
 
 func (x *WatchRadiusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +2556,7 @@ func (x *WatchRadiusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRadiusRequest.ProtoReflect.Descriptor instead.
 func (*WatchRadiusRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WatchRadiusRequest) GetClient() string {
@@ -2482,7 +2594,7 @@ type RadiusPacket struct {
 
 func (x *RadiusPacket) Reset() {
 	*x = RadiusPacket{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2606,7 @@ func (x *RadiusPacket) String() string {
 func (*RadiusPacket) ProtoMessage() {}
 
 func (x *RadiusPacket) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2619,7 @@ func (x *RadiusPacket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RadiusPacket.ProtoReflect.Descriptor instead.
 func (*RadiusPacket) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RadiusPacket) GetTime() *timestamppb.Timestamp {
@@ -2611,7 +2723,7 @@ type RadiusAttribute struct {
 
 func (x *RadiusAttribute) Reset() {
 	*x = RadiusAttribute{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +2735,7 @@ func (x *RadiusAttribute) String() string {
 func (*RadiusAttribute) ProtoMessage() {}
 
 func (x *RadiusAttribute) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +2748,7 @@ func (x *RadiusAttribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RadiusAttribute.ProtoReflect.Descriptor instead.
 func (*RadiusAttribute) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RadiusAttribute) GetName() string {
@@ -2663,7 +2775,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2787,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2800,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2722,7 +2834,7 @@ type BackupSummary struct {
 
 func (x *BackupSummary) Reset() {
 	*x = BackupSummary{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2734,7 +2846,7 @@ func (x *BackupSummary) String() string {
 func (*BackupSummary) ProtoMessage() {}
 
 func (x *BackupSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +2859,7 @@ func (x *BackupSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupSummary.ProtoReflect.Descriptor instead.
 func (*BackupSummary) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *BackupSummary) GetId() string {
@@ -2828,7 +2940,7 @@ type ListAllRequest struct {
 
 func (x *ListAllRequest) Reset() {
 	*x = ListAllRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2840,7 +2952,7 @@ func (x *ListAllRequest) String() string {
 func (*ListAllRequest) ProtoMessage() {}
 
 func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2853,7 +2965,7 @@ func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAllRequest.ProtoReflect.Descriptor instead.
 func (*ListAllRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListAllRequest) GetAtLimit() bool {
@@ -2903,7 +3015,7 @@ type AccountAppPasswords struct {
 
 func (x *AccountAppPasswords) Reset() {
 	*x = AccountAppPasswords{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +3027,7 @@ func (x *AccountAppPasswords) String() string {
 func (*AccountAppPasswords) ProtoMessage() {}
 
 func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +3040,7 @@ func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountAppPasswords.ProtoReflect.Descriptor instead.
 func (*AccountAppPasswords) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AccountAppPasswords) GetAccount() string {
@@ -2972,7 +3084,7 @@ type DeletedTry struct {
 
 func (x *DeletedTry) Reset() {
 	*x = DeletedTry{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2984,7 +3096,7 @@ func (x *DeletedTry) String() string {
 func (*DeletedTry) ProtoMessage() {}
 
 func (x *DeletedTry) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2997,7 +3109,7 @@ func (x *DeletedTry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedTry.ProtoReflect.Descriptor instead.
 func (*DeletedTry) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeletedTry) GetAppPassword() *AppPasswordRef {
@@ -3038,7 +3150,7 @@ type ReviewRequest struct {
 
 func (x *ReviewRequest) Reset() {
 	*x = ReviewRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3050,7 +3162,7 @@ func (x *ReviewRequest) String() string {
 func (*ReviewRequest) ProtoMessage() {}
 
 func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3063,7 +3175,7 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
 func (*ReviewRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReviewRequest) GetAccount() string {
@@ -3091,7 +3203,7 @@ type AccountReview struct {
 
 func (x *AccountReview) Reset() {
 	*x = AccountReview{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3103,7 +3215,7 @@ func (x *AccountReview) String() string {
 func (*AccountReview) ProtoMessage() {}
 
 func (x *AccountReview) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3116,7 +3228,7 @@ func (x *AccountReview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountReview.ProtoReflect.Descriptor instead.
 func (*AccountReview) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AccountReview) GetAccount() string {
@@ -3155,7 +3267,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3279,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3292,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Finding) GetKind() string {
@@ -3229,7 +3341,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3241,7 +3353,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3254,7 +3366,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ImportRequest) GetWrite() bool {
@@ -3291,7 +3403,7 @@ type ImportAccount struct {
 
 func (x *ImportAccount) Reset() {
 	*x = ImportAccount{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3415,7 @@ func (x *ImportAccount) String() string {
 func (*ImportAccount) ProtoMessage() {}
 
 func (x *ImportAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3316,7 +3428,7 @@ func (x *ImportAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportAccount.ProtoReflect.Descriptor instead.
 func (*ImportAccount) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ImportAccount) GetName() string {
@@ -3365,7 +3477,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3489,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3502,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ImportResponse) GetMade() uint32 {
@@ -3425,7 +3537,7 @@ type ImportFault struct {
 
 func (x *ImportFault) Reset() {
 	*x = ImportFault{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3437,7 +3549,7 @@ func (x *ImportFault) String() string {
 func (*ImportFault) ProtoMessage() {}
 
 func (x *ImportFault) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3450,7 +3562,7 @@ func (x *ImportFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFault.ProtoReflect.Descriptor instead.
 func (*ImportFault) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{55}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ImportFault) GetLine() uint64 {
@@ -3483,7 +3595,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3495,7 +3607,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3508,7 +3620,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{56}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ExportRequest) GetHashes() bool {
@@ -3527,7 +3639,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3539,7 +3651,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3552,7 +3664,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{57}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ExportResponse) GetAccounts() []*ImportAccount {
@@ -3606,7 +3718,14 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\vListRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\"V\n" +
 	"\fListResponse\x12F\n" +
-	"\rapp_passwords\x18\x01 \x03(\v2!.keywicket.control.v1.AppPasswordR\fappPasswords\"Q\n" +
+	"\rapp_passwords\x18\x01 \x03(\v2!.keywicket.control.v1.AppPasswordR\fappPasswords\"\x10\n" +
+	"\x0eListOwnRequest\"\xaf\x01\n" +
+	"\x10CreateOwnRequest\x12#\n" +
+	"\rmain_password\x18\x01 \x01(\tR\fmainPassword\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
+	"\aprofile\x18\x04 \x01(\tR\aprofile\x124\n" +
+	"\aexpires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"Q\n" +
 	"\x12AppPasswordRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12!\n" +
 	"\fapp_password\x18\x02 \x01(\tR\vappPassword\",\n" +
@@ -3847,7 +3966,10 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x0eTurnOffTwoStep\x12$.keywicket.control.v1.AccountRequest\x1a\x1d.keywicket.control.v1.Account\x12\\\n" +
 	"\tCheckCode\x12&.keywicket.control.v1.CheckCodeRequest\x1a'.keywicket.control.v1.CheckCodeResponse\x12W\n" +
 	"\x06Import\x12#.keywicket.control.v1.ImportRequest\x1a$.keywicket.control.v1.ImportResponse(\x010\x01\x12U\n" +
-	"\x06Export\x12#.keywicket.control.v1.ExportRequest\x1a$.keywicket.control.v1.ExportResponse0\x012\xfd\x04\n" +
+	"\x06Export\x12#.keywicket.control.v1.ExportRequest\x1a$.keywicket.control.v1.ExportResponse0\x012\xb0\x01\n" +
+	"\x04Self\x12P\n" +
+	"\x04List\x12$.keywicket.control.v1.ListOwnRequest\x1a\".keywicket.control.v1.ListResponse\x12V\n" +
+	"\x06Create\x12&.keywicket.control.v1.CreateOwnRequest\x1a$.keywicket.control.v1.CreateResponse2\xfd\x04\n" +
 	"\x06Daemon\x12S\n" +
 	"\x06Status\x12#.keywicket.control.v1.StatusRequest\x1a$.keywicket.control.v1.StatusResponse\x12S\n" +
 	"\x06Reload\x12#.keywicket.control.v1.ReloadRequest\x1a$.keywicket.control.v1.ReloadResponse\x12Y\n" +
@@ -3869,7 +3991,7 @@ func file_plugins_proto_controlv1_control_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_controlv1_control_proto_rawDescData
 }
 
-var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*AppPassword)(nil),            // 0: keywicket.control.v1.AppPassword
 	(*Use)(nil),                    // 1: keywicket.control.v1.Use
@@ -3878,171 +4000,178 @@ var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*CreateResponse)(nil),         // 4: keywicket.control.v1.CreateResponse
 	(*ListRequest)(nil),            // 5: keywicket.control.v1.ListRequest
 	(*ListResponse)(nil),           // 6: keywicket.control.v1.ListResponse
-	(*AppPasswordRequest)(nil),     // 7: keywicket.control.v1.AppPasswordRequest
-	(*DeleteAllRequest)(nil),       // 8: keywicket.control.v1.DeleteAllRequest
-	(*ChangedResponse)(nil),        // 9: keywicket.control.v1.ChangedResponse
-	(*RotateRequest)(nil),          // 10: keywicket.control.v1.RotateRequest
-	(*VerifyRequest)(nil),          // 11: keywicket.control.v1.VerifyRequest
-	(*VerifyResponse)(nil),         // 12: keywicket.control.v1.VerifyResponse
-	(*ListAttemptsRequest)(nil),    // 13: keywicket.control.v1.ListAttemptsRequest
-	(*ListAttemptsResponse)(nil),   // 14: keywicket.control.v1.ListAttemptsResponse
-	(*Attempt)(nil),                // 15: keywicket.control.v1.Attempt
-	(*Account)(nil),                // 16: keywicket.control.v1.Account
-	(*AccountRequest)(nil),         // 17: keywicket.control.v1.AccountRequest
-	(*AddAccountRequest)(nil),      // 18: keywicket.control.v1.AddAccountRequest
-	(*ListAccountsRequest)(nil),    // 19: keywicket.control.v1.ListAccountsRequest
-	(*SetEnabledRequest)(nil),      // 20: keywicket.control.v1.SetEnabledRequest
-	(*SetMainPasswordRequest)(nil), // 21: keywicket.control.v1.SetMainPasswordRequest
-	(*DeleteAccountResponse)(nil),  // 22: keywicket.control.v1.DeleteAccountResponse
-	(*EnrollTwoStepResponse)(nil),  // 23: keywicket.control.v1.EnrollTwoStepResponse
-	(*ConfirmTwoStepRequest)(nil),  // 24: keywicket.control.v1.ConfirmTwoStepRequest
-	(*ConfirmTwoStepResponse)(nil), // 25: keywicket.control.v1.ConfirmTwoStepResponse
-	(*CheckCodeRequest)(nil),       // 26: keywicket.control.v1.CheckCodeRequest
-	(*CheckCodeResponse)(nil),      // 27: keywicket.control.v1.CheckCodeResponse
-	(*StatusRequest)(nil),          // 28: keywicket.control.v1.StatusRequest
-	(*StatusResponse)(nil),         // 29: keywicket.control.v1.StatusResponse
-	(*StoreStatus)(nil),            // 30: keywicket.control.v1.StoreStatus
-	(*BridgeStatus)(nil),           // 31: keywicket.control.v1.BridgeStatus
-	(*PluginStatus)(nil),           // 32: keywicket.control.v1.PluginStatus
-	(*ReloadRequest)(nil),          // 33: keywicket.control.v1.ReloadRequest
-	(*ReloadResponse)(nil),         // 34: keywicket.control.v1.ReloadResponse
-	(*ListKeysRequest)(nil),        // 35: keywicket.control.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),       // 36: keywicket.control.v1.ListKeysResponse
-	(*RootKey)(nil),                // 37: keywicket.control.v1.RootKey
-	(*RotateKeyRequest)(nil),       // 38: keywicket.control.v1.RotateKeyRequest
-	(*RetireKeyRequest)(nil),       // 39: keywicket.control.v1.RetireKeyRequest
-	(*BackupRequest)(nil),          // 40: keywicket.control.v1.BackupRequest
-	(*WatchRadiusRequest)(nil),     // 41: keywicket.control.v1.WatchRadiusRequest
-	(*RadiusPacket)(nil),           // 42: keywicket.control.v1.RadiusPacket
-	(*RadiusAttribute)(nil),        // 43: keywicket.control.v1.RadiusAttribute
-	(*BackupResponse)(nil),         // 44: keywicket.control.v1.BackupResponse
-	(*BackupSummary)(nil),          // 45: keywicket.control.v1.BackupSummary
-	(*ListAllRequest)(nil),         // 46: keywicket.control.v1.ListAllRequest
-	(*AccountAppPasswords)(nil),    // 47: keywicket.control.v1.AccountAppPasswords
-	(*DeletedTry)(nil),             // 48: keywicket.control.v1.DeletedTry
-	(*ReviewRequest)(nil),          // 49: keywicket.control.v1.ReviewRequest
-	(*AccountReview)(nil),          // 50: keywicket.control.v1.AccountReview
-	(*Finding)(nil),                // 51: keywicket.control.v1.Finding
-	(*ImportRequest)(nil),          // 52: keywicket.control.v1.ImportRequest
-	(*ImportAccount)(nil),          // 53: keywicket.control.v1.ImportAccount
-	(*ImportResponse)(nil),         // 54: keywicket.control.v1.ImportResponse
-	(*ImportFault)(nil),            // 55: keywicket.control.v1.ImportFault
-	(*ExportRequest)(nil),          // 56: keywicket.control.v1.ExportRequest
-	(*ExportResponse)(nil),         // 57: keywicket.control.v1.ExportResponse
-	nil,                            // 58: keywicket.control.v1.StatusResponse.BridgesEntry
-	nil,                            // 59: keywicket.control.v1.BridgeStatus.CountersEntry
-	(*timestamppb.Timestamp)(nil),  // 60: google.protobuf.Timestamp
+	(*ListOwnRequest)(nil),         // 7: keywicket.control.v1.ListOwnRequest
+	(*CreateOwnRequest)(nil),       // 8: keywicket.control.v1.CreateOwnRequest
+	(*AppPasswordRequest)(nil),     // 9: keywicket.control.v1.AppPasswordRequest
+	(*DeleteAllRequest)(nil),       // 10: keywicket.control.v1.DeleteAllRequest
+	(*ChangedResponse)(nil),        // 11: keywicket.control.v1.ChangedResponse
+	(*RotateRequest)(nil),          // 12: keywicket.control.v1.RotateRequest
+	(*VerifyRequest)(nil),          // 13: keywicket.control.v1.VerifyRequest
+	(*VerifyResponse)(nil),         // 14: keywicket.control.v1.VerifyResponse
+	(*ListAttemptsRequest)(nil),    // 15: keywicket.control.v1.ListAttemptsRequest
+	(*ListAttemptsResponse)(nil),   // 16: keywicket.control.v1.ListAttemptsResponse
+	(*Attempt)(nil),                // 17: keywicket.control.v1.Attempt
+	(*Account)(nil),                // 18: keywicket.control.v1.Account
+	(*AccountRequest)(nil),         // 19: keywicket.control.v1.AccountRequest
+	(*AddAccountRequest)(nil),      // 20: keywicket.control.v1.AddAccountRequest
+	(*ListAccountsRequest)(nil),    // 21: keywicket.control.v1.ListAccountsRequest
+	(*SetEnabledRequest)(nil),      // 22: keywicket.control.v1.SetEnabledRequest
+	(*SetMainPasswordRequest)(nil), // 23: keywicket.control.v1.SetMainPasswordRequest
+	(*DeleteAccountResponse)(nil),  // 24: keywicket.control.v1.DeleteAccountResponse
+	(*EnrollTwoStepResponse)(nil),  // 25: keywicket.control.v1.EnrollTwoStepResponse
+	(*ConfirmTwoStepRequest)(nil),  // 26: keywicket.control.v1.ConfirmTwoStepRequest
+	(*ConfirmTwoStepResponse)(nil), // 27: keywicket.control.v1.ConfirmTwoStepResponse
+	(*CheckCodeRequest)(nil),       // 28: keywicket.control.v1.CheckCodeRequest
+	(*CheckCodeResponse)(nil),      // 29: keywicket.control.v1.CheckCodeResponse
+	(*StatusRequest)(nil),          // 30: keywicket.control.v1.StatusRequest
+	(*StatusResponse)(nil),         // 31: keywicket.control.v1.StatusResponse
+	(*StoreStatus)(nil),            // 32: keywicket.control.v1.StoreStatus
+	(*BridgeStatus)(nil),           // 33: keywicket.control.v1.BridgeStatus
+	(*PluginStatus)(nil),           // 34: keywicket.control.v1.PluginStatus
+	(*ReloadRequest)(nil),          // 35: keywicket.control.v1.ReloadRequest
+	(*ReloadResponse)(nil),         // 36: keywicket.control.v1.ReloadResponse
+	(*ListKeysRequest)(nil),        // 37: keywicket.control.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),       // 38: keywicket.control.v1.ListKeysResponse
+	(*RootKey)(nil),                // 39: keywicket.control.v1.RootKey
+	(*RotateKeyRequest)(nil),       // 40: keywicket.control.v1.RotateKeyRequest
+	(*RetireKeyRequest)(nil),       // 41: keywicket.control.v1.RetireKeyRequest
+	(*BackupRequest)(nil),          // 42: keywicket.control.v1.BackupRequest
+	(*WatchRadiusRequest)(nil),     // 43: keywicket.control.v1.WatchRadiusRequest
+	(*RadiusPacket)(nil),           // 44: keywicket.control.v1.RadiusPacket
+	(*RadiusAttribute)(nil),        // 45: keywicket.control.v1.RadiusAttribute
+	(*BackupResponse)(nil),         // 46: keywicket.control.v1.BackupResponse
+	(*BackupSummary)(nil),          // 47: keywicket.control.v1.BackupSummary
+	(*ListAllRequest)(nil),         // 48: keywicket.control.v1.ListAllRequest
+	(*AccountAppPasswords)(nil),    // 49: keywicket.control.v1.AccountAppPasswords
+	(*DeletedTry)(nil),             // 50: keywicket.control.v1.DeletedTry
+	(*ReviewRequest)(nil),          // 51: keywicket.control.v1.ReviewRequest
+	(*AccountReview)(nil),          // 52: keywicket.control.v1.AccountReview
+	(*Finding)(nil),                // 53: keywicket.control.v1.Finding
+	(*ImportRequest)(nil),          // 54: keywicket.control.v1.ImportRequest
+	(*ImportAccount)(nil),          // 55: keywicket.control.v1.ImportAccount
+	(*ImportResponse)(nil),         // 56: keywicket.control.v1.ImportResponse
+	(*ImportFault)(nil),            // 57: keywicket.control.v1.ImportFault
+	(*ExportRequest)(nil),          // 58: keywicket.control.v1.ExportRequest
+	(*ExportResponse)(nil),         // 59: keywicket.control.v1.ExportResponse
+	nil,                            // 60: keywicket.control.v1.StatusResponse.BridgesEntry
+	nil,                            // 61: keywicket.control.v1.BridgeStatus.CountersEntry
+	(*timestamppb.Timestamp)(nil),  // 62: google.protobuf.Timestamp
 }
 var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
-	60, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	60, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
-	60, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
+	62, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	62, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
+	62, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: keywicket.control.v1.AppPassword.last_use:type_name -> keywicket.control.v1.Use
-	43, // 4: keywicket.control.v1.AppPassword.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	60, // 5: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
-	60, // 6: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
-	43, // 7: keywicket.control.v1.CreateRequest.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	45, // 4: keywicket.control.v1.AppPassword.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	62, // 5: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
+	62, // 6: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
+	45, // 7: keywicket.control.v1.CreateRequest.reply:type_name -> keywicket.control.v1.RadiusAttribute
 	0,  // 8: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	0,  // 9: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	2,  // 10: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
-	2,  // 11: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	15, // 12: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
-	60, // 13: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
-	2,  // 14: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	60, // 15: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
-	0,  // 16: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
-	60, // 17: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	30, // 18: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	58, // 19: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
-	32, // 20: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	59, // 21: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
-	37, // 22: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	60, // 23: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
-	60, // 24: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
-	43, // 25: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
-	43, // 26: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	2,  // 27: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	45, // 28: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
-	60, // 29: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
-	0,  // 30: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	48, // 31: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
-	2,  // 32: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	60, // 33: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
-	15, // 34: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
-	51, // 35: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
-	2,  // 36: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	60, // 37: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
-	53, // 38: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
-	55, // 39: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
-	53, // 40: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
-	31, // 41: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	3,  // 42: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 43: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	7,  // 44: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	8,  // 45: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	7,  // 46: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	7,  // 47: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 48: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	7,  // 49: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	11, // 50: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	13, // 51: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	46, // 52: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
-	49, // 53: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
-	18, // 54: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	17, // 55: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	19, // 56: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	20, // 57: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	21, // 58: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	17, // 59: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	17, // 60: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	24, // 61: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	17, // 62: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 63: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	52, // 64: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
-	56, // 65: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
-	28, // 66: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	33, // 67: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	35, // 68: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	38, // 69: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	39, // 70: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	40, // 71: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
-	41, // 72: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
-	4,  // 73: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 74: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	9,  // 75: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 76: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 77: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	9,  // 78: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 79: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	9,  // 80: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	12, // 81: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	14, // 82: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	47, // 83: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
-	50, // 84: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
-	16, // 85: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	16, // 86: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	16, // 87: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	16, // 88: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	16, // 89: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	22, // 90: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	23, // 91: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	25, // 92: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	16, // 93: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	27, // 94: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	54, // 95: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
-	57, // 96: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
-	29, // 97: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	34, // 98: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	36, // 99: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 100: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	36, // 101: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	44, // 102: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
-	42, // 103: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
-	73, // [73:104] is the sub-list for method output_type
-	42, // [42:73] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	62, // 10: keywicket.control.v1.CreateOwnRequest.expires:type_name -> google.protobuf.Timestamp
+	2,  // 11: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
+	2,  // 12: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	17, // 13: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
+	62, // 14: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	2,  // 15: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	62, // 16: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
+	0,  // 17: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
+	62, // 18: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	32, // 19: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
+	60, // 20: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	34, // 21: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
+	61, // 22: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	39, // 23: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
+	62, // 24: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	62, // 25: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
+	45, // 26: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
+	45, // 27: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	2,  // 28: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	47, // 29: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
+	62, // 30: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	0,  // 31: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	50, // 32: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
+	2,  // 33: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	62, // 34: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
+	17, // 35: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
+	53, // 36: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
+	2,  // 37: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	62, // 38: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
+	55, // 39: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
+	57, // 40: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
+	55, // 41: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
+	33, // 42: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	3,  // 43: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 44: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	9,  // 45: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 46: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	9,  // 47: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	9,  // 48: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	12, // 49: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	9,  // 50: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	13, // 51: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	15, // 52: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	48, // 53: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
+	51, // 54: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
+	20, // 55: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	19, // 56: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	21, // 57: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	22, // 58: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	23, // 59: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	19, // 60: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	19, // 61: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 62: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	19, // 63: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	28, // 64: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	54, // 65: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
+	58, // 66: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
+	7,  // 67: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
+	8,  // 68: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
+	30, // 69: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	35, // 70: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	37, // 71: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	40, // 72: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	41, // 73: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	42, // 74: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	43, // 75: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
+	4,  // 76: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 77: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	11, // 78: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 79: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 80: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 81: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 82: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	11, // 83: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	14, // 84: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	16, // 85: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	49, // 86: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
+	52, // 87: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
+	18, // 88: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	18, // 89: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	18, // 90: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	18, // 91: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	18, // 92: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	24, // 93: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	25, // 94: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	27, // 95: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	18, // 96: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	29, // 97: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	56, // 98: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
+	59, // 99: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
+	6,  // 100: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
+	4,  // 101: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
+	31, // 102: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	36, // 103: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	38, // 104: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	38, // 105: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	38, // 106: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	46, // 107: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	44, // 108: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
+	76, // [76:109] is the sub-list for method output_type
+	43, // [43:76] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
@@ -4056,9 +4185,9 @@ func file_plugins_proto_controlv1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_controlv1_control_proto_rawDesc), len(file_plugins_proto_controlv1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   60,
+			NumMessages:   62,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_plugins_proto_controlv1_control_proto_goTypes,
 		DependencyIndexes: file_plugins_proto_controlv1_control_proto_depIdxs,

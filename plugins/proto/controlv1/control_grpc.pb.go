@@ -1121,6 +1121,160 @@ var Accounts_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Self_List_FullMethodName   = "/keywicket.control.v1.Self/List"
+	Self_Create_FullMethodName = "/keywicket.control.v1.Self/Create"
+)
+
+// SelfClient is the client API for Self service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Self is served on a socket of its own, to every user of the host, and is about
+// the account that has the name of his login: whose it is, the kernel says. A
+// request names no account, so none can be about another's.
+type SelfClient interface {
+	List(ctx context.Context, in *ListOwnRequest, opts ...grpc.CallOption) (*ListResponse, error)
+	// Create makes an app password for whoever knows the account's main password
+	// and a security code, which is used up. Which of the two is wrong is not told:
+	// PERMISSION_DENIED.
+	Create(ctx context.Context, in *CreateOwnRequest, opts ...grpc.CallOption) (*CreateResponse, error)
+}
+
+type selfClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewSelfClient(cc grpc.ClientConnInterface) SelfClient {
+	return &selfClient{cc}
+}
+
+func (c *selfClient) List(ctx context.Context, in *ListOwnRequest, opts ...grpc.CallOption) (*ListResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListResponse)
+	err := c.cc.Invoke(ctx, Self_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *selfClient) Create(ctx context.Context, in *CreateOwnRequest, opts ...grpc.CallOption) (*CreateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateResponse)
+	err := c.cc.Invoke(ctx, Self_Create_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SelfServer is the server API for Self service.
+// All implementations must embed UnimplementedSelfServer
+// for forward compatibility.
+//
+// Self is served on a socket of its own, to every user of the host, and is about
+// the account that has the name of his login: whose it is, the kernel says. A
+// request names no account, so none can be about another's.
+type SelfServer interface {
+	List(context.Context, *ListOwnRequest) (*ListResponse, error)
+	// Create makes an app password for whoever knows the account's main password
+	// and a security code, which is used up. Which of the two is wrong is not told:
+	// PERMISSION_DENIED.
+	Create(context.Context, *CreateOwnRequest) (*CreateResponse, error)
+	mustEmbedUnimplementedSelfServer()
+}
+
+// UnimplementedSelfServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedSelfServer struct{}
+
+func (UnimplementedSelfServer) List(context.Context, *ListOwnRequest) (*ListResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedSelfServer) Create(context.Context, *CreateOwnRequest) (*CreateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Create not implemented")
+}
+func (UnimplementedSelfServer) mustEmbedUnimplementedSelfServer() {}
+func (UnimplementedSelfServer) testEmbeddedByValue()              {}
+
+// UnsafeSelfServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to SelfServer will
+// result in compilation errors.
+type UnsafeSelfServer interface {
+	mustEmbedUnimplementedSelfServer()
+}
+
+func RegisterSelfServer(s grpc.ServiceRegistrar, srv SelfServer) {
+	// If the following call panics, it indicates UnimplementedSelfServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Self_ServiceDesc, srv)
+}
+
+func _Self_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOwnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SelfServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Self_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SelfServer).List(ctx, req.(*ListOwnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Self_Create_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateOwnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SelfServer).Create(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Self_Create_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SelfServer).Create(ctx, req.(*CreateOwnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Self_ServiceDesc is the grpc.ServiceDesc for Self service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Self_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "keywicket.control.v1.Self",
+	HandlerType: (*SelfServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "List",
+			Handler:    _Self_List_Handler,
+		},
+		{
+			MethodName: "Create",
+			Handler:    _Self_Create_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "plugins/proto/controlv1/control.proto",
+}
+
+const (
 	Daemon_Status_FullMethodName      = "/keywicket.control.v1.Daemon/Status"
 	Daemon_Reload_FullMethodName      = "/keywicket.control.v1.Daemon/Reload"
 	Daemon_ListKeys_FullMethodName    = "/keywicket.control.v1.Daemon/ListKeys"
