@@ -143,6 +143,12 @@ type Client struct {
 	AllowInsecureMSCHAP bool
 
 	Reply []Attribute // in every Access-Accept to this client
+
+	// DisconnectTo is where the client takes Disconnect-Requests (RFC 5176).
+	// Without an address it is where its accounting comes from, and without a
+	// port it is 3799. With DisconnectOff it is never sent one.
+	DisconnectTo  netip.AddrPort
+	DisconnectOff bool
 }
 
 const (

@@ -3,6 +3,7 @@ package radius
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -22,7 +23,8 @@ type Server struct {
 	sockets []*socket
 	delays  *delays
 
-	sessions Sessions // nil: accounting is answered and kept nowhere
+	sessions    Sessions     // nil: accounting is answered and kept nowhere
+	disconnects *disconnects // nil: there is no accounting
 
 	counters counters
 	requests sync.Pool // of *request
@@ -57,6 +59,11 @@ func Listen(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server
 		}
 		k.accounting = i >= len(config.Listen)
 		s.sockets = append(s.sockets, k)
+	}
+	if len(config.Accounting) > 0 {
+		if s.disconnects, err = listenDisconnects(); err != nil {
+			return nil, errors.Join(fmt.Errorf("radius: no socket to end sessions from: %w", err), s.Close())
+		}
 	}
 	return s, nil
 }
@@ -130,6 +137,11 @@ func (s *Server) Serve(ctx context.Context) error {
 			s.running.Go(func() { s.read(s.ctx, k, c) })
 		}
 	}
+	if s.disconnects != nil {
+		for _, k := range s.disconnects.sockets {
+			s.running.Go(func() { s.readAnswers(k) })
+		}
+	}
 	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, s.cancel)
 	defer stop()
@@ -178,6 +190,9 @@ func (s *Server) Close() error {
 		s.closed = true
 		for _, k := range s.sockets {
 			errs = append(errs, k.close())
+		}
+		if s.disconnects != nil {
+			errs = append(errs, s.disconnects.close())
 		}
 	}
 	s.mu.Unlock()
