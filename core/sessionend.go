@@ -92,7 +92,7 @@ func (e *Engine) SessionEndings(ctx context.Context, account string, since time.
 	if err != nil {
 		return nil, err
 	}
-	if err := e.checkSessions(ctx, name, true); err != nil {
+	if err := e.checkSessions(ctx, name, since); err != nil {
 		return nil, err
 	}
 	for {
@@ -172,7 +172,7 @@ func (e *Engine) sessionLoop(ctx context.Context) {
 		case <-e.sessions.wake:
 		}
 		for _, name := range e.sessions.takeSuspects() {
-			if err := e.checkSessions(ctx, name, false); err != nil {
+			if err := e.checkSessions(ctx, name, time.Time{}); err != nil {
 				e.log.Warn("whether sessions are to be ended could not be found out; trying again", "err", err)
 				break // the directory or the store does not answer: the next sweep asks again
 			}
@@ -203,8 +203,9 @@ func (s *sessions) sweepEndings(now time.Time) (damaged []string) {
 }
 
 // checkSessions begins to end those sessions of an account whose app password
-// does not hold any more. With force it does so also where a try failed just now.
-func (e *Engine) checkSessions(ctx context.Context, name string, force bool) error {
+// does not hold any more. Where a try has failed the next one waits, unless it
+// was before since.
+func (e *Engine) checkSessions(ctx context.Context, name string, since time.Time) error {
 	if e.sessions.endings.ender.Load() == nil || !e.sessions.has(name) {
 		return nil
 	}
@@ -217,7 +218,7 @@ func (e *Engine) checkSessions(ctx context.Context, name string, force bool) err
 		return err
 	}
 	policy := e.policy.Load()
-	e.sessions.begin(name, e.opt.Now(), force, func(t token) bool { return a != nil && e.holds(policy, a, t) })
+	e.sessions.begin(name, e.opt.Now(), since, func(t token) bool { return a != nil && e.holds(policy, a, t) })
 	e.sessions.look()
 	return nil
 }
@@ -229,13 +230,14 @@ func (s *sessions) has(name string) bool {
 }
 
 // begin notes the sessions of an account that are to be ended.
-func (s *sessions) begin(name string, now time.Time, force bool, holds func(token) bool) {
+func (s *sessions) begin(name string, now, since time.Time, holds func(token) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for each := range s.accounts[name] {
-		if each.ending != nil || holds(each.token) || !force && now.Before(each.again) {
+		if each.ending != nil || holds(each.token) || now.Before(each.again) && !each.asked.Before(since) {
 			continue
 		}
+		each.asked = now
 		each.ending = &ending{SessionEnding: SessionEnding{Session: each.Session, Outcome: SessionWaits}, of: each, began: now}
 		if len(s.endings.all) >= maxEndings {
 			s.endings.all = s.endings.all[1:]

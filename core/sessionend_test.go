@@ -225,7 +225,11 @@ func TestEndingFails(t *testing.T) {
 	x.answers("laptop 2", core.SessionNotAsked)
 	_, err := f.DeleteAll(f.ctx, alain)
 	must(t, err)
-	for _, n := range f.endings(f.clock()) {
+	endings := f.endings(f.clock())
+	if len(endings) != 3 {
+		t.Errorf("%d endings, want one of each session", len(endings))
+	}
+	for _, n := range endings {
 		if want := x.outcome[n.Device]; n.Outcome != want || n.Detail != "because" {
 			t.Errorf("%s: %s, want %s", n.Device, n.Outcome, want)
 		}

@@ -52,7 +52,8 @@ type session struct {
 
 	ending *ending   // while it is being ended
 	tries  int       // that failed
-	again  time.Time // not tried before
+	asked  time.Time // when the last try began
+	again  time.Time // when the next one may
 }
 
 // life is how long s may go without a report.

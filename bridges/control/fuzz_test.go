@@ -27,7 +27,7 @@ const verifyMethod = "/keywicket.control.v1.AppPasswords/Verify"
 // exist.
 func fuzzMethods() []string {
 	all := []string{"/", "/none/None", "//", "/keywicket.control.v1.AppPasswords/", "/keywicket.control.v1.Accounts/list"}
-	for _, desc := range []grpc.ServiceDesc{controlv1.AppPasswords_ServiceDesc, controlv1.Accounts_ServiceDesc} {
+	for _, desc := range []grpc.ServiceDesc{controlv1.AppPasswords_ServiceDesc, controlv1.Accounts_ServiceDesc, controlv1.Sessions_ServiceDesc} {
 		for _, m := range desc.Methods {
 			all = append(all, fmt.Sprintf("/%s/%s", desc.ServiceName, m.MethodName))
 		}

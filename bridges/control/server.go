@@ -91,6 +91,7 @@ func Listen(opt Options) (*Server, error) {
 	)
 	controlv1.RegisterAppPasswordsServer(s.grpc, &appPasswords{engine: opt.Engine})
 	controlv1.RegisterAccountsServer(s.grpc, &accounts{engine: opt.Engine})
+	controlv1.RegisterSessionsServer(s.grpc, &sessions{engine: opt.Engine})
 	controlv1.RegisterDaemonServer(s.grpc, &daemon{host: opt.Host})
 	return s, nil
 }

@@ -1,5 +1,5 @@
-// Package radius is the RADIUS server of Keywicket: RFC 2865, 2869, 3579,
-// 5080 and 5997, as far as PAP.
+// Package radius is the RADIUS server of Keywicket: RFC 2865, 2866, 2869, 3579,
+// 5080 and 5997, and of RFC 5176 the side that has sessions ended.
 //
 // It owns everything between a datagram and an attempt: whose datagram it is,
 // whether it is genuine, whether it was seen before, what password is in it,

@@ -19,9 +19,9 @@ func (a *app) appPasswordCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "app-password", Aliases: []string{"ap"}, Short: "Issue and manage the app passwords of an account"}
 	cmd.AddCommand(
 		a.appPasswordCreate(), a.withAll(a.appPasswordList()), a.appPasswordRotate(), a.appPasswordDelete(), a.appPasswordDeleteAll(),
-		a.appPasswordChange("suspend USER ID", "Stop one until it is resumed", "Suspended", daemonClient.Suspend),
-		a.appPasswordChange("resume USER ID", "Let a suspended one work again", "Resumed", daemonClient.Resume),
-		a.appPasswordChange("repin USER ID", "Let the next device that uses one become its device", "Unpinned", daemonClient.Repin),
+		a.appPasswordChange("suspend USER ID", "Stop one until it is resumed", "Suspended", true, daemonClient.Suspend),
+		a.appPasswordChange("resume USER ID", "Let a suspended one work again", "Resumed", false, daemonClient.Resume),
+		a.appPasswordChange("repin USER ID", "Let the next device that uses one become its device", "Unpinned", false, daemonClient.Repin),
 	)
 	return cmd
 }
@@ -217,11 +217,12 @@ func (a *app) appPasswordDelete() *cobra.Command {
 				if err := a.confirm(yes, "Delete the app password "+line(args[1])+" of "+line(args[0])+"? Its device is locked out at once, and there is no undo."); err != nil {
 					return err
 				}
+				since := time.Now()
 				r, err := d.Delete(ctx, &controlv1.AppPasswordRequest{Account: args[0], AppPassword: args[1]})
 				if err != nil {
 					return err
 				}
-				return a.showChanged("Deleted", r, asJSON)
+				return a.showTaken("Deleted", r.AppPasswords, a.endings(ctx, d, args[0], since), asJSON)
 			})
 		},
 	}
@@ -241,11 +242,12 @@ func (a *app) appPasswordDeleteAll() *cobra.Command {
 				if err := a.confirm(yes, "Delete every app password of "+line(args[0])+"? All its devices are locked out at once, and there is no undo."); err != nil {
 					return err
 				}
+				since := time.Now()
 				r, err := d.DeleteAll(ctx, &controlv1.DeleteAllRequest{Account: args[0]})
 				if err != nil {
 					return err
 				}
-				return a.showChanged("Deleted", r, asJSON)
+				return a.showTaken("Deleted", r.AppPasswords, a.endings(ctx, d, args[0], since), asJSON)
 			})
 		},
 	}
@@ -257,7 +259,7 @@ func (a *app) appPasswordDeleteAll() *cobra.Command {
 // changeCall is a call of the contract that changes one app password.
 type changeCall func(daemonClient, context.Context, *controlv1.AppPasswordRequest, ...grpc.CallOption) (*controlv1.ChangedResponse, error)
 
-func (a *app) appPasswordChange(use, short, done string, call changeCall) *cobra.Command {
+func (a *app) appPasswordChange(use, short, done string, takesAway bool, call changeCall) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   use,
@@ -265,9 +267,13 @@ func (a *app) appPasswordChange(use, short, done string, call changeCall) *cobra
 		Args:  exactArgs("USER ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				since := time.Now()
 				r, err := call(d, ctx, &controlv1.AppPasswordRequest{Account: args[0], AppPassword: args[1]})
 				if err != nil {
 					return err
+				}
+				if takesAway {
+					return a.showTaken(done, r.AppPasswords, a.endings(ctx, d, args[0], since), asJSON)
 				}
 				return a.showChanged(done, r, asJSON)
 			})

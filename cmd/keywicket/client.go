@@ -36,6 +36,7 @@ type app struct {
 type daemonClient struct {
 	controlv1.AppPasswordsClient
 	accounts controlv1.AccountsClient
+	sessions controlv1.SessionsClient
 	daemon   controlv1.DaemonClient
 	self     controlv1.SelfClient // on a socket of its own
 }
@@ -102,6 +103,7 @@ func askAt(ctx context.Context, path string, fn func(ctx context.Context, d daem
 	return fn(ctx, daemonClient{
 		AppPasswordsClient: controlv1.NewAppPasswordsClient(conn),
 		accounts:           controlv1.NewAccountsClient(conn),
+		sessions:           controlv1.NewSessionsClient(conn),
 		daemon:             controlv1.NewDaemonClient(conn),
 		self:               controlv1.NewSelfClient(conn),
 	})

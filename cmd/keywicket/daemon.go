@@ -130,6 +130,8 @@ func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err err
 			return err
 		}
 		defer d.radius.Close()
+		d.radius.UseSessions(d.engine)
+		d.engine.EndSessionsWith(d.radius)
 		d.metrics.register(radiusCounters{d.radius})
 		start("radius", func() error { return d.radius.Serve(ctx) })
 	}
@@ -232,6 +234,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	}
 	if stats.ClockBehind > time.Minute {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the clock is %s behind the latest time that was seen, which expiry goes by", stats.ClockBehind.Round(time.Second)))
+	}
+	if stats.LostSessions > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d sessions found no room and are not listed: too many are known", stats.LostSessions))
 	}
 	if stats.LostAttempts > 0 {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%d attempts are missing in the history: too many came at once", stats.LostAttempts))

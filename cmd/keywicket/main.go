@@ -124,7 +124,7 @@ func newRoot(std stdio) *cobra.Command {
 	root.PersistentFlags().StringVar(&a.socket, "socket", "", "the control socket's `path`")
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.serveCommand(), a.configCommand(), a.statusCommand(), a.reloadCommand(),
-		a.userCommand(), a.twoStepCommand(), a.appPasswordCommand(), a.verifyCommand(), a.whyCommand(), a.reviewCommand(), a.clientCommand(), a.auditCommand(), a.keyringCommand(),
+		a.userCommand(), a.twoStepCommand(), a.appPasswordCommand(), a.verifyCommand(), a.whyCommand(), a.sessionCommand(), a.reviewCommand(), a.clientCommand(), a.auditCommand(), a.keyringCommand(),
 		a.backupCommand(), a.restoreCommand(), a.radiusCommand(), a.pamCommand(), a.benchCommand(),
 	)
 	strict(root)

@@ -119,6 +119,9 @@ func (m *metrics) listen(address string, e *core.Engine, degraded func() error, 
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w; is another program there? choose another address in [metrics] listen", err)
 	}
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "keywicket_sessions", Help: "Sessions that are known from accounting.",
+	}, func() float64 { return float64(e.Stats().Sessions) }))
 	mux := http.NewServeMux()
 	metricsPage := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {

@@ -114,6 +114,8 @@ type (
 		Recovery     uint32     `json:"recovery_codes"`
 		AppPasswords uint32     `json:"app_passwords"`
 		Allowed      bool       `json:"app_passwords_allowed"`
+
+		Sessions []endingJSON `json:"sessions,omitempty"` // that were to be ended by this change
 	}
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,7 +89,7 @@ func policyOf(f *config.File) core.Policy {
 	for _, c := range f.Profiles {
 		profile := core.Profile{
 			Letters: c.Letters, Services: c.Services, PinDevice: c.Pin == config.PinDevice, ExpiresAfter: c.ExpiresAfter,
-			UnusedAfter: c.UnusedAfter, FirstUseWithin: c.FirstUseWithin, Deny: !c.AllowAppPasswords,
+			UnusedAfter: c.UnusedAfter, FirstUseWithin: c.FirstUseWithin, Deny: !c.AllowAppPasswords, Sessions: c.Sessions,
 		}
 		for _, m := range c.Methods {
 			profile.Methods = append(profile.Methods, proof.Method(m))
@@ -197,6 +198,7 @@ func radiusClient(f *config.File, d *radius.Dictionary, faults *config.Faults, c
 		AllowUnsignedProxyState: !c.LimitProxyState, AllowReplayedAuthenticator: c.AllowRepeatedAuthenticator,
 		ServiceName: c.Service, AllowInsecureMSCHAP: c.AllowInsecureMSCHAP, Reply: replies(f, d, faults, c.Reply, "radius", "client", c.Name),
 	}
+	client.DisconnectOff, client.DisconnectTo = c.Disconnect.Off, netip.AddrPortFrom(c.Disconnect.Addr, c.Disconnect.Port)
 	for _, m := range c.Methods {
 		client.Methods = append(client.Methods, proof.Method(m))
 	}

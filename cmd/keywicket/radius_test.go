@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,9 +58,17 @@ func (s *site) radclientWith(options []string, attributes ...string) answer {
 	needRadclient(s.t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	args := append(options, "-x", "-S", s.path("vpn1.secret"), s.radius, "auth")
-	c := exec.CommandContext(ctx, "radclient", args...)
-	c.Stdin = strings.NewReader(strings.Join(append(attributes, "Message-Authenticator = 0x00"), ", ") + "\n")
+	if !slices.Contains(options, "-S") {
+		options = append(options, "-S", s.path("vpn1.secret"))
+	}
+	to := []string{s.radius, "auth"}
+	if slices.ContainsFunc(attributes, func(a string) bool { return strings.HasPrefix(a, "Acct-Status-Type") }) {
+		to = []string{s.accounting, "acct"}
+	} else {
+		attributes = append(attributes, "Message-Authenticator = 0x00")
+	}
+	c := exec.CommandContext(ctx, "radclient", append(append(options, "-x"), to...)...)
+	c.Stdin = strings.NewReader(strings.Join(attributes, ", ") + "\n")
 	out, err := c.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

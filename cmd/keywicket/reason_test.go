@@ -35,7 +35,9 @@ func startReasonSite(t *testing.T) *reasonSite {
 		`[group.denied]`, `app_passwords = "deny"`,
 		`[profile.lounge]`, `services = ["radius/lounge"]`,
 		`[profile.console]`, `pin = "device"`,
+		`[profile.once]`, `sessions = 1`,
 		`[profile.hasty]`, `first_use_within = "1s"`)
+	s.edit(`#accounting = ["127.0.0.1:1813"]`, `accounting = ["127.0.0.1:0"]`)
 	s.edit(`#main_password = "never"`, `main_password = "without-two-step"`)
 	s.start()
 	s.alain, s.beate = s.enroll(alain), s.enroll(beate)
@@ -94,6 +96,13 @@ func reasonRows() map[core.Reason]reasonRow {
 			s.expect(accept, alain, made.Password, `Calling-Station-Id = "first"`)
 			return made.Password
 		}, `Calling-Station-Id = "second"`),
+		core.ReasonTooManySessions: rejected(func(s *reasonSite) string {
+			s.start() // the row of tamper has taken its daemon with it
+			made := s.create(alain, "once", "--profile", "once")
+			class := s.expect(accept, alain, made.Password).class()
+			s.account("Start", `Acct-Session-Id = "once"`, class)
+			return made.Password
+		}),
 		core.ReasonMainPasswordRefused: rejected(func(s *reasonSite) string {
 			s.ok(mainPassword+"\n", "user", "set-password", alain)
 			return mainPassword

@@ -30,6 +30,8 @@ type site struct {
 	dir    string
 	daemon *process
 	radius string // address of the running daemon
+
+	accounting string // the same for accounting, where it has any
 }
 
 // newSite makes a site and starts nothing. Refusals are not delayed, so that
@@ -143,6 +145,9 @@ func (s *site) findRadius() {
 	s.decode(&status, "", "status")
 	if addresses := status.Bridges["radius"].Addresses; len(addresses) > 0 {
 		s.radius = addresses[0]
+	}
+	if addresses := status.Bridges["radius-accounting"].Addresses; len(addresses) > 0 {
+		s.accounting = addresses[0]
 	}
 }
 

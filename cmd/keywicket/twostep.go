@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/mdp/qrterminal/v3"
 	"github.com/spf13/cobra"
@@ -110,14 +111,18 @@ func (a *app) twoStepOff() *cobra.Command {
 				if err := a.confirm(yes || !a.atTerminal(), "Turn two-step verification off for "+line(args[0])+"? Its app passwords stop."); err != nil {
 					return err
 				}
+				since := time.Now()
 				account, err := d.accounts.TurnOffTwoStep(ctx, &controlv1.AccountRequest{Account: args[0]})
 				if err != nil {
 					return err
 				}
+				endings := a.endings(ctx, d, args[0], since)
 				if asJSON {
-					return a.printJSON(toAccountJSON(account))
+					j := toAccountJSON(account)
+					j.Sessions = toEndingsJSON(endings)
+					return a.printJSON(j)
 				}
-				a.printf("Two-step verification is off for %s; its %d app passwords do not work.\n", line(account.Name), account.AppPasswords)
+				a.printf("Two-step verification is off for %s; its %d app passwords do not work%s.\n", line(account.Name), account.AppPasswords, endingsText(endings))
 				return nil
 			})
 		},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -145,14 +146,18 @@ func (a *app) userChange(use, short string, enabled bool) *cobra.Command {
 		Args:  exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				since := time.Now()
 				account, err := d.accounts.SetEnabled(ctx, &controlv1.SetEnabledRequest{Account: args[0], Enabled: enabled})
 				if err != nil {
 					return err
 				}
+				endings := a.endings(ctx, d, args[0], since)
 				if asJSON {
-					return a.printJSON(toAccountJSON(account))
+					j := toAccountJSON(account)
+					j.Sessions = toEndingsJSON(endings)
+					return a.printJSON(j)
 				}
-				a.printf("%s is %s.\n", line(account.Name), enabledWord(account.Enabled))
+				a.printf("%s is %s%s.\n", line(account.Name), enabledWord(account.Enabled), endingsText(endings))
 				return nil
 			})
 		},
@@ -176,10 +181,11 @@ func (a *app) userDelete() *cobra.Command {
 				if err := a.confirm(yes, "Delete "+line(account.Name)+" with "+count(account.AppPasswords)+" app passwords, for good?"); err != nil {
 					return err
 				}
+				since := time.Now()
 				if _, err := d.accounts.Delete(ctx, &controlv1.AccountRequest{Account: args[0]}); err != nil {
 					return err
 				}
-				a.printf("Deleted %s.\n", line(account.Name))
+				a.printf("Deleted %s%s.\n", line(account.Name), endingsText(a.endings(ctx, d, args[0], since)))
 				return nil
 			})
 		},
@@ -203,10 +209,11 @@ func (a *app) userSetPassword() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				since := time.Now()
 				if _, err := d.accounts.SetMainPassword(ctx, &controlv1.SetMainPasswordRequest{Account: args[0], MainPassword: password}); err != nil {
 					return err
 				}
-				a.printf("The main password of %s is set.\n", line(args[0]))
+				a.printf("The main password of %s is set%s.\n", line(args[0]), endingsText(a.endings(ctx, d, args[0], since)))
 				return nil
 			})
 		},

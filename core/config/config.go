@@ -117,8 +117,12 @@ type Profile struct {
 	UnusedAfter       time.Duration
 	FirstUseWithin    time.Duration
 	AllowAppPasswords bool
+	Sessions          int // of one app password at a time, up to MaxSessions; 0: any number
 	Reply             []Attribute
 }
+
+// MaxSessions is the most that profile.NAME.sessions can be.
+const MaxSessions = 64
 
 // An Attribute goes into the answer of a grant. Whether it exists and can hold
 // the values is for the bridge to say.
@@ -170,6 +174,14 @@ type Client struct {
 	AllowInsecureMSCHAP        bool     // MethodMSCHAPv2 outside a tunnel
 	AllowRepeatedAuthenticator bool
 	Reply                      []Attribute
+	Disconnect                 Disconnect
+}
+
+// A Disconnect says where a client takes Disconnect-Requests.
+type Disconnect struct {
+	Off  bool
+	Addr netip.Addr // the zero Addr: where its accounting comes from
+	Port uint16     // 0: the usual one
 }
 
 // A PAM is the socket that the PAM module asks.

@@ -385,6 +385,9 @@ func TestWarnings(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+	if got := parseGood(t, smallest+"[profile.one]\nsessions=1\n").Warnings(); len(got) != 1 || !strings.Contains(got[0].Text, "radius.accounting") {
+		t.Errorf("sessions without accounting: %v", got)
+	}
 	if got := parseGood(t, smallest+"[pam]\nservices=['su', 'sshd', 'sudo']\n").Warnings(); len(got) != 2 {
 		t.Errorf("got %v, want one for su and one for sudo", got)
 	}

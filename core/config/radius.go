@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -81,6 +82,7 @@ func readClient(t *table, allowInline bool, owners map[netip.Prefix]string) Clie
 	if wrong := checkName(c.Service); wrong != "" && t.has("service") {
 		t.fault("service", "%s", wrong)
 	}
+	c.Disconnect = t.disconnect("disconnect")
 	c.Methods = t.clientMethods("methods", c.AllowInsecureMSCHAP)
 	c.Address = t.addresses("address", c, owners)
 	t.secrets(&c, allowInline)
@@ -91,6 +93,43 @@ func readClient(t *table, allowInline bool, owners map[netip.Prefix]string) Clie
 		t.fault("limit_proxy_state", "without Message-Authenticator and with Proxy-State anybody on the way can forge a yes (CVE-2024-3596); leave it out, or set require_message_authenticator = true")
 	}
 	return c
+}
+
+// disconnect reads "off", an address, a port with a colon in front, or both.
+func (t *table) disconnect(name string) (d Disconnect) {
+	const example = `"192.0.2.10:3799"`
+	text := t.text(name, "", example)
+	if _, isText := t.values[name].(string); !isText {
+		return d // left out, or told already
+	}
+	if text == "off" {
+		return Disconnect{Off: true}
+	}
+	host, port := text, ""
+	if at := strings.LastIndexByte(text, ':'); at >= 0 && !isAddress(text) {
+		host, port = strings.TrimSuffix(strings.TrimPrefix(text[:at], "["), "]"), text[at+1:]
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			t.fault(name, "%s is no port; write it like %s, or \":1700\"", quoted(port), example)
+			return d
+		}
+		d.Port = uint16(n)
+	}
+	if host == "" && port != "" {
+		return d
+	}
+	address, err := netip.ParseAddr(host)
+	if err != nil || address.Zone() != "" || address.IsUnspecified() || address.IsMulticast() {
+		t.fault(name, "%s is not the address of a device; write it like %s, a port alone as \":1700\", or \"off\"", quoted(host), example)
+		return Disconnect{}
+	}
+	d.Addr = address.Unmap()
+	return d
+}
+
+func isAddress(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil
 }
 
 // clientMethods reads what a client may use. Where that is left out, it is clear

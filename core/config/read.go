@@ -126,6 +126,7 @@ func readProfile(t *table, policy Policy) Profile {
 		UnusedAfter:       t.span("unused_after", policy.UnusedAfter),
 		FirstUseWithin:    t.span("first_use_within", policy.FirstUseWithin),
 		AllowAppPasswords: t.allow("app_passwords"),
+		Sessions:          t.number("sessions", 0, 0, MaxSessions),
 		Reply:             t.reply("reply"),
 	}
 	for _, pattern := range t.list("services", `["radius/vpn*"]`) {

@@ -27,6 +27,11 @@ func (f *File) Warnings() []Fault {
 			all = append(all, f.Fault("what is captured of MS-CHAPv2 at one service opens every other one with MS-CHAPv2; name the services", "profile", p.Name, "services"))
 		}
 	}
+	for _, p := range f.Profiles {
+		if p.Sessions > 0 && (f.Radius == nil || len(f.Radius.Accounting) == 0) {
+			all = append(all, f.Fault("it has no effect: nobody tells of sessions without radius.accounting", "profile", p.Name, "sessions"))
+		}
+	}
 	if f.Radius == nil {
 		return all
 	}

@@ -1819,6 +1819,306 @@ func (*CheckCodeResponse) Descriptor() ([]byte, []int) {
 	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{29}
 }
 
+type ListSessionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"` // empty: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListSessionsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+type Session struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	AppPassword   *AppPasswordRef        `protobuf:"bytes,2,opt,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"`
+	Client        string                 `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"` // that reports it
+	Device        string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
+	Address       string                 `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"` // that the device was given
+	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	OctetsIn      uint64                 `protobuf:"varint,7,opt,name=octets_in,json=octetsIn,proto3" json:"octets_in,omitempty"`    // from the device
+	OctetsOut     uint64                 `protobuf:"varint,8,opt,name=octets_out,json=octetsOut,proto3" json:"octets_out,omitempty"` // to the device
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Session) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Session) GetAppPassword() *AppPasswordRef {
+	if x != nil {
+		return x.AppPassword
+	}
+	return nil
+}
+
+func (x *Session) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *Session) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Session) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Session) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Session) GetOctetsIn() uint64 {
+	if x != nil {
+		return x.OctetsIn
+	}
+	return 0
+}
+
+func (x *Session) GetOctetsOut() uint64 {
+	if x != nil {
+		return x.OctetsOut
+	}
+	return 0
+}
+
+type ListEndingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEndingsRequest) Reset() {
+	*x = ListEndingsRequest{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEndingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEndingsRequest) ProtoMessage() {}
+
+func (x *ListEndingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEndingsRequest.ProtoReflect.Descriptor instead.
+func (*ListEndingsRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListEndingsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListEndingsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+type ListEndingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Endings       []*SessionEnding       `protobuf:"bytes,1,rep,name=endings,proto3" json:"endings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEndingsResponse) Reset() {
+	*x = ListEndingsResponse{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEndingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEndingsResponse) ProtoMessage() {}
+
+func (x *ListEndingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEndingsResponse.ProtoReflect.Descriptor instead.
+func (*ListEndingsResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListEndingsResponse) GetEndings() []*SessionEnding {
+	if x != nil {
+		return x.Endings
+	}
+	return nil
+}
+
+type SessionEnding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       *Session               `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	Outcome       string                 `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"` // waiting, ended, refused, unanswered, not-asked
+	Detail        string                 `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`   // more words, or empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionEnding) Reset() {
+	*x = SessionEnding{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionEnding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionEnding) ProtoMessage() {}
+
+func (x *SessionEnding) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionEnding.ProtoReflect.Descriptor instead.
+func (*SessionEnding) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SessionEnding) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *SessionEnding) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *SessionEnding) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1827,7 +2127,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[30]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +2139,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[30]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +2152,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{30}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{35}
 }
 
 type StatusResponse struct {
@@ -1871,7 +2171,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[31]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2183,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[31]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2196,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{31}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -1968,7 +2268,7 @@ type StoreStatus struct {
 
 func (x *StoreStatus) Reset() {
 	*x = StoreStatus{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[32]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2280,7 @@ func (x *StoreStatus) String() string {
 func (*StoreStatus) ProtoMessage() {}
 
 func (x *StoreStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[32]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2293,7 @@ func (x *StoreStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreStatus.ProtoReflect.Descriptor instead.
 func (*StoreStatus) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{32}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StoreStatus) GetKind() string {
@@ -2041,7 +2341,7 @@ type BridgeStatus struct {
 
 func (x *BridgeStatus) Reset() {
 	*x = BridgeStatus{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[33]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2353,7 @@ func (x *BridgeStatus) String() string {
 func (*BridgeStatus) ProtoMessage() {}
 
 func (x *BridgeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[33]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2366,7 @@ func (x *BridgeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeStatus.ProtoReflect.Descriptor instead.
 func (*BridgeStatus) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{33}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BridgeStatus) GetAddresses() []string {
@@ -2094,7 +2394,7 @@ type PluginStatus struct {
 
 func (x *PluginStatus) Reset() {
 	*x = PluginStatus{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[34]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2406,7 @@ func (x *PluginStatus) String() string {
 func (*PluginStatus) ProtoMessage() {}
 
 func (x *PluginStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[34]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2419,7 @@ func (x *PluginStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginStatus.ProtoReflect.Descriptor instead.
 func (*PluginStatus) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{34}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PluginStatus) GetName() string {
@@ -2151,7 +2451,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2463,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[35]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2476,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{35}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{40}
 }
 
 type ReloadResponse struct {
@@ -2188,7 +2488,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2200,7 +2500,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[36]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2213,7 +2513,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{36}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReloadResponse) GetWarnings() []string {
@@ -2231,7 +2531,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2543,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[37]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2556,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{37}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
 }
 
 type ListKeysResponse struct {
@@ -2269,7 +2569,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2581,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2594,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{38}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListKeysResponse) GetKeys() []*RootKey {
@@ -2322,7 +2622,7 @@ type RootKey struct {
 
 func (x *RootKey) Reset() {
 	*x = RootKey{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2634,7 @@ func (x *RootKey) String() string {
 func (*RootKey) ProtoMessage() {}
 
 func (x *RootKey) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2647,7 @@ func (x *RootKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RootKey.ProtoReflect.Descriptor instead.
 func (*RootKey) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{39}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RootKey) GetId() string {
@@ -2379,7 +2679,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2691,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2704,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{40}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
 }
 
 type RetireKeyRequest struct {
@@ -2416,7 +2716,7 @@ type RetireKeyRequest struct {
 
 func (x *RetireKeyRequest) Reset() {
 	*x = RetireKeyRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2428,7 +2728,7 @@ func (x *RetireKeyRequest) String() string {
 func (*RetireKeyRequest) ProtoMessage() {}
 
 func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2441,7 +2741,7 @@ func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyRequest.ProtoReflect.Descriptor instead.
 func (*RetireKeyRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RetireKeyRequest) GetId() string {
@@ -2465,7 +2765,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2777,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2790,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *BackupRequest) GetSinceId() []byte {
@@ -2531,7 +2831,7 @@ type WatchRadiusRequest struct {
 
 func (x *WatchRadiusRequest) Reset() {
 	*x = WatchRadiusRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +2843,7 @@ func (x *WatchRadiusRequest) String() string {
 func (*WatchRadiusRequest) ProtoMessage() {}
 
 func (x *WatchRadiusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +2856,7 @@ func (x *WatchRadiusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRadiusRequest.ProtoReflect.Descriptor instead.
 func (*WatchRadiusRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *WatchRadiusRequest) GetClient() string {
@@ -2594,7 +2894,7 @@ type RadiusPacket struct {
 
 func (x *RadiusPacket) Reset() {
 	*x = RadiusPacket{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2906,7 @@ func (x *RadiusPacket) String() string {
 func (*RadiusPacket) ProtoMessage() {}
 
 func (x *RadiusPacket) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2919,7 @@ func (x *RadiusPacket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RadiusPacket.ProtoReflect.Descriptor instead.
 func (*RadiusPacket) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RadiusPacket) GetTime() *timestamppb.Timestamp {
@@ -2723,7 +3023,7 @@ type RadiusAttribute struct {
 
 func (x *RadiusAttribute) Reset() {
 	*x = RadiusAttribute{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +3035,7 @@ func (x *RadiusAttribute) String() string {
 func (*RadiusAttribute) ProtoMessage() {}
 
 func (x *RadiusAttribute) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +3048,7 @@ func (x *RadiusAttribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RadiusAttribute.ProtoReflect.Descriptor instead.
 func (*RadiusAttribute) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RadiusAttribute) GetName() string {
@@ -2775,7 +3075,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2787,7 +3087,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2800,7 +3100,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2834,7 +3134,7 @@ type BackupSummary struct {
 
 func (x *BackupSummary) Reset() {
 	*x = BackupSummary{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +3146,7 @@ func (x *BackupSummary) String() string {
 func (*BackupSummary) ProtoMessage() {}
 
 func (x *BackupSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +3159,7 @@ func (x *BackupSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupSummary.ProtoReflect.Descriptor instead.
 func (*BackupSummary) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *BackupSummary) GetId() string {
@@ -2940,7 +3240,7 @@ type ListAllRequest struct {
 
 func (x *ListAllRequest) Reset() {
 	*x = ListAllRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2952,7 +3252,7 @@ func (x *ListAllRequest) String() string {
 func (*ListAllRequest) ProtoMessage() {}
 
 func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2965,7 +3265,7 @@ func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAllRequest.ProtoReflect.Descriptor instead.
 func (*ListAllRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListAllRequest) GetAtLimit() bool {
@@ -3015,7 +3315,7 @@ type AccountAppPasswords struct {
 
 func (x *AccountAppPasswords) Reset() {
 	*x = AccountAppPasswords{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +3327,7 @@ func (x *AccountAppPasswords) String() string {
 func (*AccountAppPasswords) ProtoMessage() {}
 
 func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +3340,7 @@ func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountAppPasswords.ProtoReflect.Descriptor instead.
 func (*AccountAppPasswords) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AccountAppPasswords) GetAccount() string {
@@ -3084,7 +3384,7 @@ type DeletedTry struct {
 
 func (x *DeletedTry) Reset() {
 	*x = DeletedTry{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3096,7 +3396,7 @@ func (x *DeletedTry) String() string {
 func (*DeletedTry) ProtoMessage() {}
 
 func (x *DeletedTry) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3109,7 +3409,7 @@ func (x *DeletedTry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedTry.ProtoReflect.Descriptor instead.
 func (*DeletedTry) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *DeletedTry) GetAppPassword() *AppPasswordRef {
@@ -3150,7 +3450,7 @@ type ReviewRequest struct {
 
 func (x *ReviewRequest) Reset() {
 	*x = ReviewRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3462,7 @@ func (x *ReviewRequest) String() string {
 func (*ReviewRequest) ProtoMessage() {}
 
 func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3475,7 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
 func (*ReviewRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ReviewRequest) GetAccount() string {
@@ -3203,7 +3503,7 @@ type AccountReview struct {
 
 func (x *AccountReview) Reset() {
 	*x = AccountReview{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3215,7 +3515,7 @@ func (x *AccountReview) String() string {
 func (*AccountReview) ProtoMessage() {}
 
 func (x *AccountReview) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3228,7 +3528,7 @@ func (x *AccountReview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountReview.ProtoReflect.Descriptor instead.
 func (*AccountReview) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AccountReview) GetAccount() string {
@@ -3267,7 +3567,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3279,7 +3579,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3292,7 +3592,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Finding) GetKind() string {
@@ -3341,7 +3641,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3353,7 +3653,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3366,7 +3666,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ImportRequest) GetWrite() bool {
@@ -3403,7 +3703,7 @@ type ImportAccount struct {
 
 func (x *ImportAccount) Reset() {
 	*x = ImportAccount{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3715,7 @@ func (x *ImportAccount) String() string {
 func (*ImportAccount) ProtoMessage() {}
 
 func (x *ImportAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3728,7 @@ func (x *ImportAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportAccount.ProtoReflect.Descriptor instead.
 func (*ImportAccount) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{55}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ImportAccount) GetName() string {
@@ -3477,7 +3777,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3489,7 +3789,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3502,7 +3802,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{56}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ImportResponse) GetMade() uint32 {
@@ -3537,7 +3837,7 @@ type ImportFault struct {
 
 func (x *ImportFault) Reset() {
 	*x = ImportFault{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3549,7 +3849,7 @@ func (x *ImportFault) String() string {
 func (*ImportFault) ProtoMessage() {}
 
 func (x *ImportFault) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3562,7 +3862,7 @@ func (x *ImportFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFault.ProtoReflect.Descriptor instead.
 func (*ImportFault) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{57}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ImportFault) GetLine() uint64 {
@@ -3595,7 +3895,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3607,7 +3907,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3620,7 +3920,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{58}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ExportRequest) GetHashes() bool {
@@ -3639,7 +3939,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3651,7 +3951,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3664,7 +3964,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{59}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ExportResponse) GetAccounts() []*ImportAccount {
@@ -3798,7 +4098,28 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x10CheckCodeRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\"\x13\n" +
-	"\x11CheckCodeResponse\"\x0f\n" +
+	"\x11CheckCodeResponse\"/\n" +
+	"\x13ListSessionsRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"\xa4\x02\n" +
+	"\aSession\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12G\n" +
+	"\fapp_password\x18\x02 \x01(\v2$.keywicket.control.v1.AppPasswordRefR\vappPassword\x12\x16\n" +
+	"\x06client\x18\x03 \x01(\tR\x06client\x12\x16\n" +
+	"\x06device\x18\x04 \x01(\tR\x06device\x12\x18\n" +
+	"\aaddress\x18\x05 \x01(\tR\aaddress\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1b\n" +
+	"\toctets_in\x18\a \x01(\x04R\boctetsIn\x12\x1d\n" +
+	"\n" +
+	"octets_out\x18\b \x01(\x04R\toctetsOut\"`\n" +
+	"\x12ListEndingsRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"T\n" +
+	"\x13ListEndingsResponse\x12=\n" +
+	"\aendings\x18\x01 \x03(\v2#.keywicket.control.v1.SessionEndingR\aendings\"z\n" +
+	"\rSessionEnding\x127\n" +
+	"\asession\x18\x01 \x01(\v2\x1d.keywicket.control.v1.SessionR\asession\x12\x18\n" +
+	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x0f\n" +
 	"\rStatusRequest\"\xee\x03\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
@@ -3952,7 +4273,10 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x06Verify\x12#.keywicket.control.v1.VerifyRequest\x1a$.keywicket.control.v1.VerifyResponse\x12e\n" +
 	"\fListAttempts\x12).keywicket.control.v1.ListAttemptsRequest\x1a*.keywicket.control.v1.ListAttemptsResponse\x12\\\n" +
 	"\aListAll\x12$.keywicket.control.v1.ListAllRequest\x1a).keywicket.control.v1.AccountAppPasswords0\x01\x12T\n" +
-	"\x06Review\x12#.keywicket.control.v1.ReviewRequest\x1a#.keywicket.control.v1.AccountReview0\x012\xc2\b\n" +
+	"\x06Review\x12#.keywicket.control.v1.ReviewRequest\x1a#.keywicket.control.v1.AccountReview0\x012\xc2\x01\n" +
+	"\bSessions\x12R\n" +
+	"\x04List\x12).keywicket.control.v1.ListSessionsRequest\x1a\x1d.keywicket.control.v1.Session0\x01\x12b\n" +
+	"\vListEndings\x12(.keywicket.control.v1.ListEndingsRequest\x1a).keywicket.control.v1.ListEndingsResponse2\xc2\b\n" +
 	"\bAccounts\x12M\n" +
 	"\x03Add\x12'.keywicket.control.v1.AddAccountRequest\x1a\x1d.keywicket.control.v1.Account\x12J\n" +
 	"\x03Get\x12$.keywicket.control.v1.AccountRequest\x1a\x1d.keywicket.control.v1.Account\x12R\n" +
@@ -3991,7 +4315,7 @@ func file_plugins_proto_controlv1_control_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_controlv1_control_proto_rawDescData
 }
 
-var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*AppPassword)(nil),            // 0: keywicket.control.v1.AppPassword
 	(*Use)(nil),                    // 1: keywicket.control.v1.Use
@@ -4023,155 +4347,169 @@ var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*ConfirmTwoStepResponse)(nil), // 27: keywicket.control.v1.ConfirmTwoStepResponse
 	(*CheckCodeRequest)(nil),       // 28: keywicket.control.v1.CheckCodeRequest
 	(*CheckCodeResponse)(nil),      // 29: keywicket.control.v1.CheckCodeResponse
-	(*StatusRequest)(nil),          // 30: keywicket.control.v1.StatusRequest
-	(*StatusResponse)(nil),         // 31: keywicket.control.v1.StatusResponse
-	(*StoreStatus)(nil),            // 32: keywicket.control.v1.StoreStatus
-	(*BridgeStatus)(nil),           // 33: keywicket.control.v1.BridgeStatus
-	(*PluginStatus)(nil),           // 34: keywicket.control.v1.PluginStatus
-	(*ReloadRequest)(nil),          // 35: keywicket.control.v1.ReloadRequest
-	(*ReloadResponse)(nil),         // 36: keywicket.control.v1.ReloadResponse
-	(*ListKeysRequest)(nil),        // 37: keywicket.control.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),       // 38: keywicket.control.v1.ListKeysResponse
-	(*RootKey)(nil),                // 39: keywicket.control.v1.RootKey
-	(*RotateKeyRequest)(nil),       // 40: keywicket.control.v1.RotateKeyRequest
-	(*RetireKeyRequest)(nil),       // 41: keywicket.control.v1.RetireKeyRequest
-	(*BackupRequest)(nil),          // 42: keywicket.control.v1.BackupRequest
-	(*WatchRadiusRequest)(nil),     // 43: keywicket.control.v1.WatchRadiusRequest
-	(*RadiusPacket)(nil),           // 44: keywicket.control.v1.RadiusPacket
-	(*RadiusAttribute)(nil),        // 45: keywicket.control.v1.RadiusAttribute
-	(*BackupResponse)(nil),         // 46: keywicket.control.v1.BackupResponse
-	(*BackupSummary)(nil),          // 47: keywicket.control.v1.BackupSummary
-	(*ListAllRequest)(nil),         // 48: keywicket.control.v1.ListAllRequest
-	(*AccountAppPasswords)(nil),    // 49: keywicket.control.v1.AccountAppPasswords
-	(*DeletedTry)(nil),             // 50: keywicket.control.v1.DeletedTry
-	(*ReviewRequest)(nil),          // 51: keywicket.control.v1.ReviewRequest
-	(*AccountReview)(nil),          // 52: keywicket.control.v1.AccountReview
-	(*Finding)(nil),                // 53: keywicket.control.v1.Finding
-	(*ImportRequest)(nil),          // 54: keywicket.control.v1.ImportRequest
-	(*ImportAccount)(nil),          // 55: keywicket.control.v1.ImportAccount
-	(*ImportResponse)(nil),         // 56: keywicket.control.v1.ImportResponse
-	(*ImportFault)(nil),            // 57: keywicket.control.v1.ImportFault
-	(*ExportRequest)(nil),          // 58: keywicket.control.v1.ExportRequest
-	(*ExportResponse)(nil),         // 59: keywicket.control.v1.ExportResponse
-	nil,                            // 60: keywicket.control.v1.StatusResponse.BridgesEntry
-	nil,                            // 61: keywicket.control.v1.BridgeStatus.CountersEntry
-	(*timestamppb.Timestamp)(nil),  // 62: google.protobuf.Timestamp
+	(*ListSessionsRequest)(nil),    // 30: keywicket.control.v1.ListSessionsRequest
+	(*Session)(nil),                // 31: keywicket.control.v1.Session
+	(*ListEndingsRequest)(nil),     // 32: keywicket.control.v1.ListEndingsRequest
+	(*ListEndingsResponse)(nil),    // 33: keywicket.control.v1.ListEndingsResponse
+	(*SessionEnding)(nil),          // 34: keywicket.control.v1.SessionEnding
+	(*StatusRequest)(nil),          // 35: keywicket.control.v1.StatusRequest
+	(*StatusResponse)(nil),         // 36: keywicket.control.v1.StatusResponse
+	(*StoreStatus)(nil),            // 37: keywicket.control.v1.StoreStatus
+	(*BridgeStatus)(nil),           // 38: keywicket.control.v1.BridgeStatus
+	(*PluginStatus)(nil),           // 39: keywicket.control.v1.PluginStatus
+	(*ReloadRequest)(nil),          // 40: keywicket.control.v1.ReloadRequest
+	(*ReloadResponse)(nil),         // 41: keywicket.control.v1.ReloadResponse
+	(*ListKeysRequest)(nil),        // 42: keywicket.control.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),       // 43: keywicket.control.v1.ListKeysResponse
+	(*RootKey)(nil),                // 44: keywicket.control.v1.RootKey
+	(*RotateKeyRequest)(nil),       // 45: keywicket.control.v1.RotateKeyRequest
+	(*RetireKeyRequest)(nil),       // 46: keywicket.control.v1.RetireKeyRequest
+	(*BackupRequest)(nil),          // 47: keywicket.control.v1.BackupRequest
+	(*WatchRadiusRequest)(nil),     // 48: keywicket.control.v1.WatchRadiusRequest
+	(*RadiusPacket)(nil),           // 49: keywicket.control.v1.RadiusPacket
+	(*RadiusAttribute)(nil),        // 50: keywicket.control.v1.RadiusAttribute
+	(*BackupResponse)(nil),         // 51: keywicket.control.v1.BackupResponse
+	(*BackupSummary)(nil),          // 52: keywicket.control.v1.BackupSummary
+	(*ListAllRequest)(nil),         // 53: keywicket.control.v1.ListAllRequest
+	(*AccountAppPasswords)(nil),    // 54: keywicket.control.v1.AccountAppPasswords
+	(*DeletedTry)(nil),             // 55: keywicket.control.v1.DeletedTry
+	(*ReviewRequest)(nil),          // 56: keywicket.control.v1.ReviewRequest
+	(*AccountReview)(nil),          // 57: keywicket.control.v1.AccountReview
+	(*Finding)(nil),                // 58: keywicket.control.v1.Finding
+	(*ImportRequest)(nil),          // 59: keywicket.control.v1.ImportRequest
+	(*ImportAccount)(nil),          // 60: keywicket.control.v1.ImportAccount
+	(*ImportResponse)(nil),         // 61: keywicket.control.v1.ImportResponse
+	(*ImportFault)(nil),            // 62: keywicket.control.v1.ImportFault
+	(*ExportRequest)(nil),          // 63: keywicket.control.v1.ExportRequest
+	(*ExportResponse)(nil),         // 64: keywicket.control.v1.ExportResponse
+	nil,                            // 65: keywicket.control.v1.StatusResponse.BridgesEntry
+	nil,                            // 66: keywicket.control.v1.BridgeStatus.CountersEntry
+	(*timestamppb.Timestamp)(nil),  // 67: google.protobuf.Timestamp
 }
 var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
-	62, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	62, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
-	62, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
+	67, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	67, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
+	67, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: keywicket.control.v1.AppPassword.last_use:type_name -> keywicket.control.v1.Use
-	45, // 4: keywicket.control.v1.AppPassword.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	62, // 5: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
-	62, // 6: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
-	45, // 7: keywicket.control.v1.CreateRequest.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	50, // 4: keywicket.control.v1.AppPassword.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	67, // 5: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
+	67, // 6: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
+	50, // 7: keywicket.control.v1.CreateRequest.reply:type_name -> keywicket.control.v1.RadiusAttribute
 	0,  // 8: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	0,  // 9: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	62, // 10: keywicket.control.v1.CreateOwnRequest.expires:type_name -> google.protobuf.Timestamp
+	67, // 10: keywicket.control.v1.CreateOwnRequest.expires:type_name -> google.protobuf.Timestamp
 	2,  // 11: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
 	2,  // 12: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
 	17, // 13: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
-	62, // 14: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	67, // 14: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
 	2,  // 15: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	62, // 16: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
+	67, // 16: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
 	0,  // 17: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
-	62, // 18: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	32, // 19: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	60, // 20: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
-	34, // 21: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	61, // 22: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
-	39, // 23: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	62, // 24: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
-	62, // 25: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
-	45, // 26: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
-	45, // 27: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	2,  // 28: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	47, // 29: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
-	62, // 30: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
-	0,  // 31: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	50, // 32: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
-	2,  // 33: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	62, // 34: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
-	17, // 35: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
-	53, // 36: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
-	2,  // 37: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	62, // 38: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
-	55, // 39: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
-	57, // 40: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
-	55, // 41: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
-	33, // 42: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	3,  // 43: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 44: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	9,  // 45: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 46: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	9,  // 47: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	9,  // 48: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	12, // 49: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	9,  // 50: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	13, // 51: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	15, // 52: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	48, // 53: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
-	51, // 54: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
-	20, // 55: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	19, // 56: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	21, // 57: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	22, // 58: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	23, // 59: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	19, // 60: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	19, // 61: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 62: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	19, // 63: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	28, // 64: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	54, // 65: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
-	58, // 66: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
-	7,  // 67: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
-	8,  // 68: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
-	30, // 69: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	35, // 70: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	37, // 71: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	40, // 72: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	41, // 73: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	42, // 74: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
-	43, // 75: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
-	4,  // 76: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 77: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	11, // 78: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 79: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 80: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 81: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 82: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	11, // 83: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	14, // 84: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	16, // 85: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	49, // 86: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
-	52, // 87: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
-	18, // 88: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	18, // 89: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	18, // 90: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	18, // 91: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	18, // 92: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	24, // 93: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	25, // 94: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	27, // 95: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	18, // 96: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	29, // 97: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	56, // 98: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
-	59, // 99: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
-	6,  // 100: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
-	4,  // 101: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
-	31, // 102: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	36, // 103: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	38, // 104: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	38, // 105: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	38, // 106: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	46, // 107: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
-	44, // 108: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
-	76, // [76:109] is the sub-list for method output_type
-	43, // [43:76] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	2,  // 18: keywicket.control.v1.Session.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	67, // 19: keywicket.control.v1.Session.since:type_name -> google.protobuf.Timestamp
+	67, // 20: keywicket.control.v1.ListEndingsRequest.since:type_name -> google.protobuf.Timestamp
+	34, // 21: keywicket.control.v1.ListEndingsResponse.endings:type_name -> keywicket.control.v1.SessionEnding
+	31, // 22: keywicket.control.v1.SessionEnding.session:type_name -> keywicket.control.v1.Session
+	67, // 23: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	37, // 24: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
+	65, // 25: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	39, // 26: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
+	66, // 27: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	44, // 28: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
+	67, // 29: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	67, // 30: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
+	50, // 31: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
+	50, // 32: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	2,  // 33: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	52, // 34: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
+	67, // 35: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	0,  // 36: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	55, // 37: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
+	2,  // 38: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	67, // 39: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
+	17, // 40: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
+	58, // 41: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
+	2,  // 42: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	67, // 43: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
+	60, // 44: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
+	62, // 45: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
+	60, // 46: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
+	38, // 47: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	3,  // 48: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 49: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	9,  // 50: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 51: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	9,  // 52: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	9,  // 53: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	12, // 54: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	9,  // 55: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	13, // 56: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	15, // 57: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	53, // 58: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
+	56, // 59: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
+	30, // 60: keywicket.control.v1.Sessions.List:input_type -> keywicket.control.v1.ListSessionsRequest
+	32, // 61: keywicket.control.v1.Sessions.ListEndings:input_type -> keywicket.control.v1.ListEndingsRequest
+	20, // 62: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	19, // 63: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	21, // 64: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	22, // 65: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	23, // 66: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	19, // 67: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	19, // 68: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 69: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	19, // 70: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	28, // 71: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	59, // 72: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
+	63, // 73: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
+	7,  // 74: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
+	8,  // 75: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
+	35, // 76: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	40, // 77: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	42, // 78: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	45, // 79: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	46, // 80: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	47, // 81: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	48, // 82: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
+	4,  // 83: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 84: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	11, // 85: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 86: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 87: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 88: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 89: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	11, // 90: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	14, // 91: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	16, // 92: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	54, // 93: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
+	57, // 94: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
+	31, // 95: keywicket.control.v1.Sessions.List:output_type -> keywicket.control.v1.Session
+	33, // 96: keywicket.control.v1.Sessions.ListEndings:output_type -> keywicket.control.v1.ListEndingsResponse
+	18, // 97: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	18, // 98: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	18, // 99: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	18, // 100: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	18, // 101: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	24, // 102: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	25, // 103: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	27, // 104: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	18, // 105: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	29, // 106: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	61, // 107: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
+	64, // 108: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
+	6,  // 109: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
+	4,  // 110: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
+	36, // 111: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	41, // 112: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	43, // 113: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	43, // 114: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	43, // 115: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	51, // 116: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	49, // 117: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
+	83, // [83:118] is the sub-list for method output_type
+	48, // [48:83] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
@@ -4185,9 +4523,9 @@ func file_plugins_proto_controlv1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_controlv1_control_proto_rawDesc), len(file_plugins_proto_controlv1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   62,
+			NumMessages:   67,
 			NumExtensions: 0,
-			NumServices:   4,
+			NumServices:   5,
 		},
 		GoTypes:           file_plugins_proto_controlv1_control_proto_goTypes,
 		DependencyIndexes: file_plugins_proto_controlv1_control_proto_depIdxs,

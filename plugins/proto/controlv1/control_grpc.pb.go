@@ -576,6 +576,166 @@ var AppPasswords_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Sessions_List_FullMethodName        = "/keywicket.control.v1.Sessions/List"
+	Sessions_ListEndings_FullMethodName = "/keywicket.control.v1.Sessions/ListEndings"
+)
+
+// SessionsClient is the client API for Sessions service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Sessions tells where app passwords are in use, as the clients of a bridge
+// report it.
+type SessionsClient interface {
+	// List sends the sessions of one account, or of all, by account and age.
+	List(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Session], error)
+	// ListEndings returns what came of the sessions of an account that were to be
+	// ended since some time, because their app password was taken away. It has
+	// those ended that are still to be, and waits for what comes of it, for a few
+	// seconds. The change itself is durable long before.
+	ListEndings(ctx context.Context, in *ListEndingsRequest, opts ...grpc.CallOption) (*ListEndingsResponse, error)
+}
+
+type sessionsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewSessionsClient(cc grpc.ClientConnInterface) SessionsClient {
+	return &sessionsClient{cc}
+}
+
+func (c *sessionsClient) List(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Session], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Sessions_ServiceDesc.Streams[0], Sessions_List_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListSessionsRequest, Session]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sessions_ListClient = grpc.ServerStreamingClient[Session]
+
+func (c *sessionsClient) ListEndings(ctx context.Context, in *ListEndingsRequest, opts ...grpc.CallOption) (*ListEndingsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEndingsResponse)
+	err := c.cc.Invoke(ctx, Sessions_ListEndings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SessionsServer is the server API for Sessions service.
+// All implementations must embed UnimplementedSessionsServer
+// for forward compatibility.
+//
+// Sessions tells where app passwords are in use, as the clients of a bridge
+// report it.
+type SessionsServer interface {
+	// List sends the sessions of one account, or of all, by account and age.
+	List(*ListSessionsRequest, grpc.ServerStreamingServer[Session]) error
+	// ListEndings returns what came of the sessions of an account that were to be
+	// ended since some time, because their app password was taken away. It has
+	// those ended that are still to be, and waits for what comes of it, for a few
+	// seconds. The change itself is durable long before.
+	ListEndings(context.Context, *ListEndingsRequest) (*ListEndingsResponse, error)
+	mustEmbedUnimplementedSessionsServer()
+}
+
+// UnimplementedSessionsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedSessionsServer struct{}
+
+func (UnimplementedSessionsServer) List(*ListSessionsRequest, grpc.ServerStreamingServer[Session]) error {
+	return status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedSessionsServer) ListEndings(context.Context, *ListEndingsRequest) (*ListEndingsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEndings not implemented")
+}
+func (UnimplementedSessionsServer) mustEmbedUnimplementedSessionsServer() {}
+func (UnimplementedSessionsServer) testEmbeddedByValue()                  {}
+
+// UnsafeSessionsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to SessionsServer will
+// result in compilation errors.
+type UnsafeSessionsServer interface {
+	mustEmbedUnimplementedSessionsServer()
+}
+
+func RegisterSessionsServer(s grpc.ServiceRegistrar, srv SessionsServer) {
+	// If the following call panics, it indicates UnimplementedSessionsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Sessions_ServiceDesc, srv)
+}
+
+func _Sessions_List_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListSessionsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SessionsServer).List(m, &grpc.GenericServerStream[ListSessionsRequest, Session]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sessions_ListServer = grpc.ServerStreamingServer[Session]
+
+func _Sessions_ListEndings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEndingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionsServer).ListEndings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sessions_ListEndings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionsServer).ListEndings(ctx, req.(*ListEndingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Sessions_ServiceDesc is the grpc.ServiceDesc for Sessions service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Sessions_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "keywicket.control.v1.Sessions",
+	HandlerType: (*SessionsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListEndings",
+			Handler:    _Sessions_ListEndings_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "List",
+			Handler:       _Sessions_List_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "plugins/proto/controlv1/control.proto",
+}
+
+const (
 	Accounts_Add_FullMethodName             = "/keywicket.control.v1.Accounts/Add"
 	Accounts_Get_FullMethodName             = "/keywicket.control.v1.Accounts/Get"
 	Accounts_List_FullMethodName            = "/keywicket.control.v1.Accounts/List"
