@@ -145,8 +145,9 @@ func (d *Dictionary) hint(name string) string {
 		return ""
 	}
 	best, at := near+1, ""
+	name = strings.ToLower(name)
 	for known, e := range d.entries {
-		if n := distance(strings.ToLower(name), known, near); n < best || n == best && e.name < at {
+		if n := distance(name, known, near); n < best || n == best && e.name < at {
 			best, at = n, e.name
 		}
 	}

@@ -107,6 +107,10 @@ func TestR6SecretChangeUnsigned(t *testing.T) {
 				if got := h.engine.attempts(); len(got) != 1 || tt.text != "?" && got[0].text != tt.text {
 					t.Errorf("asked %+v, want one about %q", got, tt.text)
 				}
+				third := name == "a third" || name == "new, not text" || name == "new, NUL inside"
+				if told := strings.Contains(h.log.String(), "is no text"); told != third {
+					t.Errorf("the log says that the secret differs: %v\n%s", told, h.log.String())
+				}
 				used := uint64(0)
 				if tt.secret == oldSecret {
 					used = 1

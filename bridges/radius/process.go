@@ -98,6 +98,9 @@ func (s *Server) decide(ctx context.Context, r *request) {
 		err = errors.New("attempt that nobody can have checked was granted")
 	}
 	r.decided, r.refused, r.used = true, err, grant.AppPassword
+	if r.garbled {
+		s.unread(r)
+	}
 	if m, ok := attempt.Proof.(proof.Unsupported); ok {
 		s.untaken(r, m.Method())
 	}
@@ -133,6 +136,15 @@ func (s *Server) decide(ctx context.Context, r *request) {
 func (s *Server) untaken(r *request, m proof.Method) {
 	if held, ok := s.faults.pass(r.source(), time.Now()); ok {
 		s.log.Warn("radius: attempt refused: "+r.client.whyNot(m), "client", r.client.Name, "source", r.source(), "method", m, "held_back", held)
+	}
+}
+
+// unread logs that the password of a request is no text. Without a
+// Message-Authenticator nothing else shows that the shared secrets differ.
+func (s *Server) unread(r *request) {
+	if held, ok := s.faults.pass(r.source(), time.Now()); ok {
+		s.log.Warn("radius: the User-Password of a request is no text. Most often the shared secret here is not the one at the client; a Message-Authenticator would tell",
+			"client", r.client.Name, "source", r.source(), "held_back", held)
 	}
 }
 
