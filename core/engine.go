@@ -158,7 +158,7 @@ func (e *Engine) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := errors.Join(e.Flush(ctx), e.writeSessions(ctx, true))
-	if errors.Is(err, store.ErrFull) {
+	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnavailable) {
 		e.log.Warn("the latest uses and attempts are not kept", "err", err)
 		return nil // sign-in goes on without them, and so does stopping
 	}

@@ -93,7 +93,7 @@ func withReplica(t *testing.T, test func(f, other *fixture, far *farStore)) {
 			f.opt.Directory = local.New(s, f.keys, local.Options{Now: f.clock, Cost: local.Cost{Time: 1, MemoryKiB: 8, Threads: 1}})
 		})
 		test(f, f.another(), far)
-		_ = f.Close() // which cannot write, if the test ends in a cut
+		must(t, f.Close()) // also in a cut
 		must(t, s.Close())
 	})
 }

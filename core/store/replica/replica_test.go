@@ -103,9 +103,14 @@ func TestGoesOn(t *testing.T) {
 				f.hasNot("never there", store.ErrUnavailable)
 				f.hasNot("", store.ErrInvalid)
 				_, err := f.Apply(f.t.Context(), store.Batch{{Action: store.Put, Key: "c"}})
-				_, err2 := f.Scan(f.t.Context(), "", "", 1)
-				err3 := f.Snapshot(f.t.Context(), func(store.Revision) error { return nil }, func(store.Entry) error { return nil })
-				for _, err := range []error{err, err2, err3} {
+				err2 := f.Snapshot(f.t.Context(), func(store.Revision) error { return nil }, func(store.Entry) error { return nil })
+				for limit := 1; limit < 4; limit++ {
+					entries, err := f.Scan(f.t.Context(), "", "", limit)
+					if err != nil || len(entries) != min(limit, 2) || entries[0].Key != "a" || string(entries[0].Value) != "of another" {
+						t.Errorf("Scan of the copy: %v, error %v", entries, err)
+					}
+				}
+				for _, err := range []error{err, err2} {
 					if !errors.Is(err, store.ErrUnavailable) {
 						t.Errorf("without the shared store: %v", err)
 					}
@@ -373,6 +378,12 @@ func TestPrefixes(t *testing.T) {
 		f.has("account/a", "v")
 		f.has("meta/m", "v")
 		f.hasNot("activity/a", store.ErrUnavailable)
+		if _, err := f.Scan(f.t.Context(), "a", "", 9); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("a Scan of what is not all copied: %v", err)
+		}
+		if entries, err := f.Scan(f.t.Context(), "account/", "", 9); err != nil || len(entries) != 1 {
+			t.Errorf("a Scan of what is copied: %v, error %v", entries, err)
+		}
 		if _, err := f.Watch(f.t.Context(), "activity/"); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("a watch of what is not copied: %v", err)
 		}
@@ -394,6 +405,9 @@ func TestTooLong(t *testing.T) {
 		f.pass(3 * time.Second)
 		f.hasNot("a", store.ErrUnavailable)
 		f.hasNot(key, store.ErrUnavailable)
+		if _, err := f.Scan(f.t.Context(), "", "", 9); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("a Scan of what was too long: %v", err)
+		}
 		f.remote.heal()
 		f.put("a", "short again")
 		f.pass(3 * time.Second)

@@ -199,30 +199,78 @@ func isAway(err error) bool {
 
 // fromCopy answers a Get from the copy. cause is why it is asked.
 func (s *Store) fromCopy(ctx context.Context, key string, cause error) (store.Entry, error) {
-	unavailable := func(format string, args ...any) (store.Entry, error) {
-		return store.Entry{}, fmt.Errorf("%w: the shared store is out of reach (%v), and %s", store.ErrUnavailable, cause, fmt.Sprintf(format, args...))
+	if err := s.serves(cause); err != nil {
+		return store.Entry{}, err
 	}
+	f, err := s.kept(ctx, key)
+	switch {
+	case err != nil:
+		return store.Entry{}, without(cause, "its copy cannot be read: %v", err)
+	case f.kind != present:
+		return store.Entry{}, without(cause, "%q is not in its copy", key)
+	}
+	return store.Entry{Key: key, Value: f.value, Revision: f.revision}, nil
+}
+
+// without is the error of what the copy cannot do either.
+func without(cause error, format string, args ...any) error {
+	return fmt.Errorf("%w: the shared store is out of reach (%v), and %s", store.ErrUnavailable, cause, fmt.Sprintf(format, args...))
+}
+
+// serves says why the copy does not, if it does not.
+func (s *Store) serves(cause error) error {
 	now := s.clock.time()
 	s.mu.Lock()
 	asOf := s.asOf
 	s.mu.Unlock()
 	if asOf.IsZero() {
-		return unavailable("there is no copy of it yet")
+		return without(cause, "there is no copy of it yet")
 	}
 	if age := now.Sub(asOf); age > s.opt.MaxAge {
-		return unavailable("its copy is %s old and serves for %s", age.Round(time.Second), s.opt.MaxAge)
+		return without(cause, "its copy is %s old and serves for %s", age.Round(time.Second), s.opt.MaxAge)
 	}
-	f, err := s.kept(ctx, key)
-	switch {
-	case err != nil:
-		return unavailable("its copy cannot be read: %v", err)
-	case f.kind != present:
-		return unavailable("%q is not in its copy", key)
-	}
-	return store.Entry{Key: key, Value: f.value, Revision: f.revision}, nil
+	return nil
 }
 
-// Scan implements store.Store. The copy answers none: it has not everything.
+// scanCopy answers a Scan from the copy, as the shared store was then.
+func (s *Store) scanCopy(ctx context.Context, prefix, after string, limit int) ([]store.Entry, error) {
+	cause := s.why()
+	if !s.covers(prefix) {
+		return nil, without(cause, "%q is not in its copy", prefix)
+	}
+	if err := s.serves(cause); err != nil {
+		return nil, err
+	}
+	var entries []store.Entry
+	for {
+		page, err := s.local.Scan(ctx, entryPrefix+prefix, entryPrefix+after, limit)
+		if err != nil {
+			return nil, without(cause, "its copy cannot be read: %v", err)
+		}
+		for _, e := range page {
+			f, err := parseFrame(e.Value)
+			after = strings.TrimPrefix(e.Key, entryPrefix)
+			switch {
+			case err != nil:
+				return nil, without(cause, "its copy cannot be read: %v", err)
+			case f.kind == unkept:
+				return nil, without(cause, "%q is not in its copy", after)
+			case f.kind == present && len(entries) < limit:
+				entries = append(entries, store.Entry{Key: after, Value: f.value, Revision: f.revision})
+			}
+		}
+		if len(entries) == limit || len(page) < limit {
+			return entries, nil
+		}
+	}
+}
+
+// covers says whether all keys that begin with prefix are copied.
+func (s *Store) covers(prefix string) bool {
+	return slices.ContainsFunc(s.opt.Prefixes, func(p string) bool { return strings.HasPrefix(prefix, p) })
+}
+
+// Scan implements store.Store.
 func (s *Store) Scan(ctx context.Context, prefix, after string, limit int) ([]store.Entry, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("%w: a scan of %d entries; at least 1 is allowed", store.ErrInvalid, limit)
@@ -232,7 +280,7 @@ func (s *Store) Scan(ctx context.Context, prefix, after string, limit int) ([]st
 		return nil, err
 	}
 	if !joined {
-		return nil, s.away()
+		return s.scanCopy(ctx, prefix, after, limit)
 	}
 	entries, err := s.remote.Scan(ctx, prefix, after, limit)
 	if err != nil && isAway(err) {
@@ -282,7 +330,7 @@ func (s *Store) Watch(ctx context.Context, prefix string) (<-chan store.Event, e
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(s.opt.Prefixes, func(p string) bool { return strings.HasPrefix(prefix, p) }) {
+	if !s.covers(prefix) {
 		if !joined {
 			return nil, s.away()
 		}

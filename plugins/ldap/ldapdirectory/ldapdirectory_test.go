@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,29 +15,48 @@ import (
 	"github.com/keywicket/keywicket/core/directory/directorytest"
 	"github.com/keywicket/keywicket/plugins/etcd/etcdtest"
 	"github.com/keywicket/keywicket/plugins/ldap/ldapdirectory"
+	"github.com/keywicket/keywicket/plugins/ldap/ldaptest"
 )
+
+// config is a good one for s, over TLS.
+func config(s *ldaptest.Server) ldapdirectory.Config {
+	return ldapdirectory.Config{
+		URLs: []string{s.Secured}, CAFile: s.CA, BindDN: ldaptest.Reader, BindPasswordFile: s.Password,
+		BaseDN: ldaptest.BaseDN, Timeout: 10 * time.Second,
+	}
+}
+
+func open(t testing.TB, cfg ldapdirectory.Config) *ldapdirectory.Directory {
+	t.Helper()
+	d, err := ldapdirectory.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
 
 // standard are the accounts that the conformance suite expects.
 func standard() []string {
 	f := directorytest.Standard()
 	return []string{
-		person("uid=alain", f.Enabled.Name, f.Enabled.Password),
-		person("uid=bea", f.Disabled.Name, "", "userPassword:: QW5vdGhlciBvbmUsIMOpdMOpIDI=", "employeeType: locked"),
-		person("uid=chloe", f.NoPassword.Name, ""),
-		group("staff", "uid=alain,ou=people", "uid=bea,ou=people"),
-		group("vpn users", "uid=alain,ou=people"),
+		ldaptest.Person("uid=alain", f.Enabled.Name, f.Enabled.Password),
+		ldaptest.Person("uid=bea", f.Disabled.Name, "", "userPassword:: QW5vdGhlciBvbmUsIMOpdMOpIDI=", "employeeType: locked"),
+		ldaptest.Person("uid=chloe", f.NoPassword.Name, ""),
+		ldaptest.Group("staff", "uid=alain,ou=people", "uid=bea,ou=people"),
+		ldaptest.Group("vpn users", "uid=alain,ou=people"),
 	}
 }
 
 // TestContract: over LDAPS and over StartTLS.
 func TestContract(t *testing.T) {
-	s := startSlapd(t, standard()...)
+	s := ldaptest.Start(t, standard()...)
 	for name, edit := range map[string]func(*ldapdirectory.Config){
 		"ldaps":    func(*ldapdirectory.Config) {},
-		"starttls": func(c *ldapdirectory.Config) { c.URLs, c.StartTLS = []string{s.plain}, true },
+		"starttls": func(c *ldapdirectory.Config) { c.URLs, c.StartTLS = []string{s.Plain}, true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := s.config()
+			cfg := config(s)
 			cfg.DisabledAttribute, cfg.DisabledValues = "employeeType", []string{"LOCKED", "retired"}
 			edit(&cfg)
 			directorytest.Run(t, func(tb testing.TB) directory.Directory { return open(tb, cfg) })
@@ -49,14 +67,14 @@ func TestContract(t *testing.T) {
 // TestNames: a name means itself, whatever LDAP means by it, and is one account's
 // however its attribute compares.
 func TestNames(t *testing.T) {
-	s := startSlapd(t,
-		person(`cn=comma\, plus\+ \"quote\"`, `a*(b)\c,+"<>;=@contoso.com`, "one"),
-		person("uid=upper", "Étienne@CONTOSO.com", "two"),
-		person("uid=two", "two words", "three"),
-		person("uid=twice1", "twice@contoso.com", "four"), person("uid=twice2", "twice@contoso.com", "five"),
-		group("odd", `cn=comma\, plus\+ \"quote\",ou=people`),
+	s := ldaptest.Start(t,
+		ldaptest.Person(`cn=comma\, plus\+ \"quote\"`, `a*(b)\c,+"<>;=@contoso.com`, "one"),
+		ldaptest.Person("uid=upper", "Étienne@CONTOSO.com", "two"),
+		ldaptest.Person("uid=two", "two words", "three"),
+		ldaptest.Person("uid=twice1", "twice@contoso.com", "four"), ldaptest.Person("uid=twice2", "twice@contoso.com", "five"),
+		ldaptest.Group("odd", `cn=comma\, plus\+ \"quote\",ou=people`),
 	)
-	d := open(t, s.config())
+	d := open(t, config(s))
 	for name, password := range map[string]string{`a*(b)\c,+"<>;=@contoso.com`: "one", "étienne@contoso.com": "two"} {
 		a, err := d.Lookup(t.Context(), name)
 		if err != nil || a.Name != name {
@@ -90,20 +108,20 @@ func wantUnavailable(t *testing.T, doing string, err error) {
 // than is allowed.
 func TestGroups(t *testing.T) {
 	entries := []string{
-		person("uid=a", "a", "x"), person("uid=deep", "deep", "x"),
-		group("inner", "uid=a,ou=people"), group("middle", "cn=inner,ou=groups", "cn=outer,ou=groups"), group("outer", "cn=middle,ou=groups"),
-		group("other", "uid=deep,ou=people"), group("level0", "uid=deep,ou=people"),
+		ldaptest.Person("uid=a", "a", "x"), ldaptest.Person("uid=deep", "deep", "x"),
+		ldaptest.Group("inner", "uid=a,ou=people"), ldaptest.Group("middle", "cn=inner,ou=groups", "cn=outer,ou=groups"), ldaptest.Group("outer", "cn=middle,ou=groups"),
+		ldaptest.Group("other", "uid=deep,ou=people"), ldaptest.Group("level0", "uid=deep,ou=people"),
 	}
 	want := []string{"inner", "middle", "outer"}
 	for i := range 130 { // the server sends 20 without pages, and 100 in one
 		name := fmt.Sprintf("many%03d", i)
-		entries, want = append(entries, group(name, "uid=a,ou=people")), append(want, name)
+		entries, want = append(entries, ldaptest.Group(name, "uid=a,ou=people")), append(want, name)
 	}
 	for i := range 20 {
-		entries = append(entries, group(fmt.Sprintf("level%d", i+1), fmt.Sprintf("cn=level%d,ou=groups", i)))
+		entries = append(entries, ldaptest.Group(fmt.Sprintf("level%d", i+1), fmt.Sprintf("cn=level%d,ou=groups", i)))
 	}
-	s := startSlapd(t, entries...)
-	d := open(t, s.config())
+	s := ldaptest.Start(t, entries...)
+	d := open(t, config(s))
 	a, err := d.Lookup(t.Context(), "a")
 	slices.Sort(want)
 	if err != nil || !slices.Equal(a.Groups, want) {
@@ -128,11 +146,11 @@ func TestActiveDirectory(t *testing.T) {
 		"unknown":  nil,
 		"negative": {"userAccountControl: 512", "accountExpires: -5"},
 	} {
-		entries = append(entries, person("uid="+name, name, "x", append(lines, "objectGUID:: AAECAwQFBgcICQoLDA0O/w==")...))
+		entries = append(entries, ldaptest.Person("uid="+name, name, "x", append(lines, "objectGUID:: AAECAwQFBgcICQoLDA0O/w==")...))
 	}
-	entries = append(entries, person("uid=noguid", "noguid", "x", "userAccountControl: 512"))
-	s := startSlapd(t, entries...)
-	cfg := s.config()
+	entries = append(entries, ldaptest.Person("uid=noguid", "noguid", "x", "userAccountControl: 512"))
+	s := ldaptest.Start(t, entries...)
+	cfg := config(s)
 	cfg.ActiveDirectory, cfg.NameAttribute, cfg.Now = true, "uid", func() time.Time { return now }
 	cfg.UserFilter, cfg.GroupFilter = "(objectClass=adlike)", "(objectClass=groupOfNames)"
 	d := open(t, cfg)
@@ -156,8 +174,8 @@ func TestActiveDirectory(t *testing.T) {
 
 // TestEnabledValues: an account that does not have what makes it enabled is not.
 func TestEnabledValues(t *testing.T) {
-	s := startSlapd(t, person("uid=a", "a", "x", "employeeType: staff", "mail: a@contoso.com"), person("uid=b", "b", "x"))
-	cfg := s.config()
+	s := ldaptest.Start(t, ldaptest.Person("uid=a", "a", "x", "employeeType: staff", "mail: a@contoso.com"), ldaptest.Person("uid=b", "b", "x"))
+	cfg := config(s)
 	cfg.EnabledAttribute, cfg.EnabledValues, cfg.Attributes = "employeeType", []string{"Staff"}, []string{"mail", "title"}
 	d := open(t, cfg)
 	a, err := d.Lookup(t.Context(), "a")
@@ -172,25 +190,25 @@ func TestEnabledValues(t *testing.T) {
 // TestSecrecy: no password goes over a connection that is not secured, or to
 // whom the certificate does not vouch for.
 func TestSecrecy(t *testing.T) {
-	s := startSlapd(t, person("uid=a", "a", "x"))
+	s := ldaptest.Start(t, ldaptest.Person("uid=a", "a", "x"))
 	for name, edit := range map[string]func(*ldapdirectory.Config){
 		"another authority, ldaps": func(c *ldapdirectory.Config) { c.CAFile = etcdtest.NewTLS(t).CA },
 		"another authority, starttls": func(c *ldapdirectory.Config) {
-			c.CAFile, c.URLs, c.StartTLS = etcdtest.NewTLS(t).CA, []string{s.plain}, true
+			c.CAFile, c.URLs, c.StartTLS = etcdtest.NewTLS(t).CA, []string{s.Plain}, true
 		},
 		"another name":          func(c *ldapdirectory.Config) { c.URLs[0] = strings.Replace(c.URLs[0], "127.0.0.1", "127.0.0.2", 1) },
-		"ldaps to a plain port": func(c *ldapdirectory.Config) { c.URLs[0] = "ldaps" + strings.TrimPrefix(s.plain, "ldap") },
+		"ldaps to a plain port": func(c *ldapdirectory.Config) { c.URLs[0] = "ldaps" + strings.TrimPrefix(s.Plain, "ldap") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := s.config()
+			cfg := config(s)
 			cfg.Timeout = 2 * time.Second
 			edit(&cfg)
 			_, err := open(t, cfg).Lookup(t.Context(), "a")
 			wantUnavailable(t, name, err)
 		})
 	}
-	cfg := s.config()
-	cfg.URLs = []string{s.plain}
+	cfg := config(s)
+	cfg.URLs = []string{s.Plain}
 	if _, err := ldapdirectory.Open(cfg); err == nil || !strings.Contains(err.Error(), "in clear") {
 		t.Errorf("without TLS: %v", err)
 	}
@@ -203,7 +221,7 @@ func TestSecrecy(t *testing.T) {
 // TestNotSure: who sees nothing, or is not let in, does not say that there is no
 // such account.
 func TestNotSure(t *testing.T) {
-	s := startSlapd(t, person("uid=a", "a", "x"))
+	s := ldaptest.Start(t, ldaptest.Person("uid=a", "a", "x"))
 	wrong := filepath.Join(t.TempDir(), "wrong")
 	if err := os.WriteFile(wrong, []byte("wrong"), 0o600); err != nil {
 		t.Fatal(err)
@@ -216,7 +234,7 @@ func TestNotSure(t *testing.T) {
 		"an ID that is not":    func(c *ldapdirectory.Config) { c.IDAttribute = "employeeNumber" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := s.config()
+			cfg := config(s)
 			edit(&cfg)
 			d := open(t, cfg)
 			_, err := d.Lookup(t.Context(), "a")
@@ -228,8 +246,8 @@ func TestNotSure(t *testing.T) {
 // TestServerGoesAway: a server that is killed, or hangs, is an inability, and
 // its return is noticed; a second server takes over.
 func TestServerGoesAway(t *testing.T) {
-	s := startSlapd(t, person("uid=a", "a", "right"))
-	cfg := s.config()
+	s := ldaptest.Start(t, ldaptest.Person("uid=a", "a", "right"))
+	cfg := config(s)
 	d := open(t, cfg)
 	good := func() {
 		t.Helper()
@@ -252,9 +270,9 @@ func TestServerGoesAway(t *testing.T) {
 		}
 	}
 	good()
-	s.kill()
+	s.Kill()
 	bad("killed")
-	s.start()
+	s.Start()
 	good()
 	if err := d.Health(t.Context()); err != nil {
 		t.Error(err)
@@ -265,7 +283,7 @@ func TestServerGoesAway(t *testing.T) {
 	if _, err := hung.Lookup(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGSTOP)
+	s.Pause()
 	began := time.Now()
 	_, err := hung.Lookup(t.Context(), "a")
 	wantUnavailable(t, "hanging", err)
@@ -273,20 +291,20 @@ func TestServerGoesAway(t *testing.T) {
 	wantUnavailable(t, "hanging, and nobody waits", d.VerifyPassword(ctx, "a", []byte("right")))
 	cancel()
 	t.Logf("two calls of a server that hangs took %v", time.Since(began).Round(time.Millisecond))
-	_ = s.cmd.Process.Signal(syscall.SIGCONT)
+	s.Resume()
 	good()
 
-	other := startSlapd(t, person("uid=a", "a", "right"))
-	cfg = other.config()
-	cfg.URLs = []string{"ldaps://127.0.0.1:1", other.secured}
+	other := ldaptest.Start(t, ldaptest.Person("uid=a", "a", "right"))
+	cfg = config(other)
+	cfg.URLs = []string{"ldaps://127.0.0.1:1", other.Secured}
 	d = open(t, cfg)
 	good()
 }
 
 // TestManyAtOnce: more callers than connections wait for each other.
 func TestManyAtOnce(t *testing.T) {
-	s := startSlapd(t, person("uid=a", "a", "right"))
-	cfg := s.config()
+	s := ldaptest.Start(t, ldaptest.Person("uid=a", "a", "right"))
+	cfg := config(s)
 	cfg.Connections = 2
 	d := open(t, cfg)
 	errs := make(chan error, 40)

@@ -1,4 +1,4 @@
-package ldapdirectory_test
+package ldaptest
 
 import (
 	"bytes"
@@ -13,17 +13,23 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/plugins/etcd/etcdtest"
-	"github.com/keywicket/keywicket/plugins/ldap/ldapdirectory"
 )
 
-// A slapd is a real OpenLDAP on loopback.
-type slapd struct {
+// BaseDN is where everything is.
+const BaseDN = "dc=contoso,dc=com"
+
+// Reader is who may read everything but passwords.
+const Reader = "cn=reader," + BaseDN
+
+// A Server is a slapd.
+type Server struct {
+	Plain    string // URLs: without TLS unless one starts it,
+	Secured  string // and with
+	CA       string // who signed its certificate
+	Password string // file of the reader's
+
 	t         testing.TB
-	plain     string // URLs
-	secured   string
 	conf      string
-	certs     *etcdtest.TLS
-	password  string // file of the reader's
 	cmd       *exec.Cmd
 	log       bytes.Buffer
 	addresses []string
@@ -49,8 +55,8 @@ cn: reader
 userPassword: reader's
 `
 
-// person is one entry; extra are more lines.
-func person(rdn, name, password string, extra ...string) string {
+// Person is one entry, below ou=people; extra are more lines.
+func Person(rdn, name, password string, extra ...string) string {
 	text := "\ndn: " + rdn + ",ou=people,dc=contoso,dc=com\nobjectClass: inetOrgPerson\nobjectClass: adlike\nuid: " + name + "\ncn: Somebody\nsn: Body\n"
 	if password != "" {
 		text += "userPassword: " + password + "\n"
@@ -61,7 +67,8 @@ func person(rdn, name, password string, extra ...string) string {
 	return text
 }
 
-func group(name string, members ...string) string {
+// Group is one entry, below ou=groups; members are DNs without BaseDN.
+func Group(name string, members ...string) string {
 	text := "\ndn: cn=" + name + ",ou=groups,dc=contoso,dc=com\nobjectClass: groupOfNames\ncn: " + name + "\n"
 	for _, m := range members {
 		text += "member: " + m + ",dc=contoso,dc=com\n"
@@ -69,8 +76,8 @@ func group(name string, members ...string) string {
 	return text
 }
 
-// startSlapd runs a server with entries, which ends with t.
-func startSlapd(t testing.TB, entries ...string) *slapd {
+// Start runs a server with entries, which ends with t.
+func Start(t testing.TB, entries ...string) *Server {
 	t.Helper()
 	for _, program := range []string{"slapd", "slapadd"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -81,10 +88,11 @@ func startSlapd(t testing.TB, entries ...string) *slapd {
 		}
 	}
 	dir := t.TempDir()
-	s := &slapd{t: t, certs: etcdtest.NewTLS(t), conf: filepath.Join(dir, "slapd.conf"), password: filepath.Join(dir, "password")}
+	certs := etcdtest.NewTLS(t)
+	s := &Server{t: t, CA: certs.CA, conf: filepath.Join(dir, "slapd.conf"), Password: filepath.Join(dir, "password")}
 	s.addresses = freeAddresses(t, 2)
-	s.plain, s.secured = "ldap://"+s.addresses[0], "ldaps://"+s.addresses[1]
-	s.write(s.password, "reader's\n")
+	s.Plain, s.Secured = "ldap://"+s.addresses[0], "ldaps://"+s.addresses[1]
+	s.write(s.Password, "reader's\n")
 	s.write(s.conf, fmt.Sprintf(`
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -108,7 +116,7 @@ sizelimit size.soft=20 size.hard=20 size.pr=100 size.prtotal=unlimited
 access to dn.subtree="ou=hidden,dc=contoso,dc=com" by * none
 access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact="cn=reader,dc=contoso,dc=com" read by * auth
-`, dir, s.certs.CA, s.certs.ServerCert, s.certs.ServerKey))
+`, dir, certs.CA, certs.ServerCert, certs.ServerKey))
 	if err := os.Mkdir(dir+"/data", 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -117,8 +125,8 @@ access to * by dn.exact="cn=reader,dc=contoso,dc=com" read by * auth
 	if out, err := exec.Command("slapadd", "-f", s.conf, "-l", ldif).CombinedOutput(); err != nil {
 		t.Fatalf("slapadd: %v: %s", err, out)
 	}
-	t.Cleanup(s.kill)
-	s.start()
+	t.Cleanup(s.Kill)
+	s.Start()
 	return s
 }
 
@@ -136,16 +144,17 @@ func freeAddresses(t testing.TB, n int) (addresses []string) {
 	return addresses
 }
 
-func (s *slapd) write(path, text string) {
+func (s *Server) write(path, text string) {
 	s.t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-func (s *slapd) start() {
+// Start starts it again, and returns when it answers.
+func (s *Server) Start() {
 	s.t.Helper()
-	s.cmd = exec.Command("slapd", "-f", s.conf, "-h", s.plain+" "+s.secured, "-d", "0")
+	s.cmd = exec.Command("slapd", "-f", s.conf, "-h", s.Plain+" "+s.Secured, "-d", "0")
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -158,13 +167,14 @@ func (s *slapd) start() {
 			return
 		}
 		if time.Now().After(end) {
-			s.kill()
+			s.Kill()
 			s.t.Fatalf("slapd is not there: %s", s.log.String())
 		}
 	}
 }
 
-func (s *slapd) kill() {
+// Kill ends it the hard way.
+func (s *Server) Kill() {
 	if s.cmd != nil {
 		_ = s.cmd.Process.Kill() // it may be gone
 		_ = s.cmd.Wait()         // says that it was killed
@@ -172,20 +182,8 @@ func (s *slapd) kill() {
 	}
 }
 
-// config is a good one over TLS.
-func (s *slapd) config() ldapdirectory.Config {
-	return ldapdirectory.Config{
-		URLs: []string{s.secured}, CAFile: s.certs.CA, BindDN: "cn=reader,dc=contoso,dc=com", BindPasswordFile: s.password,
-		BaseDN: "dc=contoso,dc=com", Timeout: 10 * time.Second,
-	}
-}
+// Pause stops it, so that it neither answers nor hangs up.
+func (s *Server) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) } // it runs
 
-func open(t testing.TB, cfg ldapdirectory.Config) *ldapdirectory.Directory {
-	t.Helper()
-	d, err := ldapdirectory.Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	return d
-}
+// Resume lets it go on.
+func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) } // it runs
