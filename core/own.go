@@ -27,6 +27,9 @@ func (e *Engine) CreateOwn(ctx context.Context, account string, main proof.Clear
 	if err != nil {
 		return AppPassword{}, secret.Text{}, err
 	}
+	if len(n.Reply) > 0 {
+		return AppPassword{}, secret.Text{}, denied("create", "reply attributes are the administrator's to give")
+	}
 	if err := e.Standing(ctx, name); err != nil {
 		return AppPassword{}, secret.Text{}, err
 	}

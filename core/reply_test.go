@@ -67,3 +67,16 @@ func TestReply(t *testing.T) {
 		}
 	}
 }
+
+// Whoever makes an app password for himself gives it no attributes.
+func TestOwnersChooseNoReply(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.policy.CheckReply = func(core.Reply) error { return nil } })
+	_, err := f.AddAccount(f.ctx, alain, nil, []byte(mainPassword))
+	must(t, err)
+	f.turnOn()
+	n := core.NewAppPassword{Name: "TV", Reply: []core.Reply{{Name: "Class", Value: "admins"}}}
+	_, _, err = f.CreateOwn(f.ctx, alain, []byte(mainPassword), "000000", n)
+	if core.KindOf(err) != core.KindDenied || !strings.Contains(err.Error(), "the administrator's to give") {
+		t.Errorf("%v", err)
+	}
+}
