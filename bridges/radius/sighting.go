@@ -65,7 +65,7 @@ func (v sight) why(p *packet, reason core.Reason) string {
 	case v.drop != dropNone && !v.decided:
 		return v.refusal(source)
 	case v.reply != nil && v.reply[0] == codeAccountingResponse:
-		return "recorded"
+		return "answered"
 	case v.reply != nil && v.reply[0] == codeAccessAccept && p.raw != nil && p.code() == codeStatusServer:
 		return "attempts can be decided"
 	case !v.decided:
