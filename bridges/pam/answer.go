@@ -46,7 +46,7 @@ func (s *Server) serve(conn *net.UnixConn, c caller) {
 	}()
 	s.mu.Lock() // or stop's deadline might be undone
 	if !s.stopped {
-		_ = conn.SetReadDeadline(time.Now().Add(readTimeout)) // a closed one is found by reading
+		_ = conn.SetReadDeadline(time.Now().Add(s.opt.patience)) // a closed one is found by reading
 	}
 	s.mu.Unlock()
 	buf := make([]byte, maxRequest)

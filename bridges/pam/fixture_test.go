@@ -79,7 +79,7 @@ func newFixture(t testing.TB, edit func(*Options)) *fixture {
 // passwdFile has the users of a small host, and whoever runs the test.
 func passwdFile(t testing.TB) string {
 	path := filepath.Join(t.TempDir(), "passwd")
-	must(t, os.WriteFile(path, []byte("root:x:0:0::/root:/bin/sh\ndaemon:x:1:1:::\nwww-data:x:33:33:::\nalain:x:1000:1000:::\nnobody:x:65534:65534:::\n"), 0o600))
+	must(t, os.WriteFile(path, []byte("ROOT:x:4000:0:::\nroot:x:0:0::/root:/bin/sh\nRoot:x:5000:0:::\ndaemon:x:1:1:::\nwww-data:x:33:33:::\nalain:x:1000:1000:::\nnobody:x:65534:65534:::\n"), 0o600))
 	return path
 }
 
@@ -128,6 +128,13 @@ func (f *fixture) ask(r Request) (Verdict, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return Ask(ctx, f.path, r)
+}
+
+// open returns how many connections are served.
+func (f *fixture) open() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.conns)
 }
 
 // want asks, and compares the answer.

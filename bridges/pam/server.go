@@ -51,6 +51,8 @@ type Options struct {
 	Log      *slog.Logger
 	Passwd   string           // empty: /etc/passwd
 	Now      func() time.Time // nil: time.Now
+
+	patience time.Duration // for a whole request; 0: readTimeout
 }
 
 // A Server answers on one socket.
@@ -76,6 +78,9 @@ func Listen(opt Options) (*Server, error) {
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.patience == 0 {
+		opt.patience = readTimeout
 	}
 	l := opt.Listener
 	if l == nil {

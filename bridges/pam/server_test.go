@@ -239,33 +239,37 @@ func TestDribble(t *testing.T) {
 	}
 }
 
-// A thousand who say nothing leave no room, and are gone when their time is
-// over; one less leave room for one.
+// A thousand who say nothing leave no room, and one less leave room for one.
 func TestManyConnections(t *testing.T) {
 	needRoot(t)
-	f := newFixture(t, nil)
+	f := newFixture(t, func(o *Options) { o.patience = time.Hour })
 	text := f.add(alain, "")
 	for range maxConnections - 1 {
 		f.dial()
 	}
 	f.want(Allow, sshd(alain, text))
+	until(t, "there is room for one more", func() bool { return f.open() == maxConnections-1 })
 	last := f.dial()
-	until(t, "all are served", func() bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return len(f.conns) == maxConnections || f.Counters().Closed["late"] > 0
-	})
-	if f.Counters().Closed["late"] == 0 {
-		if got := f.rest(f.dial()); len(got) != 0 {
-			t.Errorf("one too many: answered %x", got)
-		}
-		if f.Counters().Closed["too-many"] == 0 && f.Counters().Closed["late"] == 0 {
-			t.Errorf("one too many was taken: %v", f.Counters())
-		}
+	until(t, "all are served", func() bool { return f.open() == maxConnections })
+	if v, err := f.ask(sshd(alain, text)); err == nil {
+		t.Errorf("one too many was answered %v", v)
 	}
-	f.rest(last)
-	until(t, "all are gone", func() bool { return f.Counters().Closed["late"] >= maxConnections })
+	if n := f.Counters().Closed["too-many"]; n != 1 {
+		t.Errorf("%d were too many", n)
+	}
+	must(t, last.Close())
+	until(t, "one is gone", func() bool { return f.open() < maxConnections })
 	f.want(Allow, sshd(alain, text))
+}
+
+// Whoever says nothing is gone when his time is over.
+func TestSilence(t *testing.T) {
+	needRoot(t)
+	f := newFixture(t, nil)
+	f.rest(f.dial())
+	if n := f.Counters().Closed["late"]; n != 1 {
+		t.Errorf("%v", f.Counters())
+	}
 }
 
 // Those who come while others are decided are decided too.
@@ -318,7 +322,7 @@ func TestClose(t *testing.T) {
 	}()
 	<-e.entered
 	silent := f.dial()
-	until(t, "both are served", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.conns) == 2 })
+	until(t, "both are served", func() bool { return f.open() == 2 })
 	closed := make(chan struct{})
 	go func() {
 		f.Close()

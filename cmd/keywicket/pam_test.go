@@ -88,28 +88,37 @@ func TestPAMCheck(t *testing.T) {
 	if r := p.run("", "why", alain); !strings.Contains(r.out, "pam/sshd from 192.0.2.7, device 192.0.2.7") {
 		t.Errorf("why: %s", r)
 	}
-	p.wantCheck(1, "Keywicket refused it (wrong)", "kfmwtbrqhjaxpdnesgcy", "sshd", alain)
-	p.wantCheck(1, "Keywicket refused it (unknown-account)", text, "sshd", "nobody@contoso.com")
-	p.wantCheck(1, "the user \"root\" has the id 0, and the module asks about nobody below 1000", text, "sshd", "root")
-	p.wantCheck(2, `there is no PAM service "none"`, text, "none", alain)
-	p.wantCheck(2, "is no PAM service", text, "../sshd", alain)
-	p.wantCheck(1, "standard input is empty", "", "sshd", alain)
-
 	writeFile(t, filepath.Join(p.services, "local"), "auth required pam_deny.so\naccount required pam_permit.so\n")
-	p.wantCheck(2, "does not stand in the auth part", text, "local", alain)
 	included := filepath.Join(p.services, "sshd") // whole: libpam 1.5 looks for others in /etc/pam.d
 	writeFile(t, filepath.Join(p.services, "including"), "auth include "+included+"\naccount substack "+included+"\n")
-	p.wantCheck(1, "Keywicket refused it (out-of-scope)", text, "including", alain) // found, and by its own name
 	p.stack("before", "auth requisite pam_deny.so\n")
-	p.wantCheck(1, "Keywicket was not asked", text, "before", alain)
 	p.stack("option", "", "no_such_option")
-	p.wantCheck(1, "a module has a wrong option", text, "option", alain)
 	writeFile(t, filepath.Join(p.services, "gone"), "auth required /nowhere/pam_keywicket.so\n")
-	p.wantCheck(3, "could not be loaded", text, "gone", alain) // and its socket is not there either
 	writeFile(t, p.path("sleep"), "#!/bin/sh\nexec sleep 20\n")
 	must(t, os.Chmod(p.path("sleep"), 0o700))
 	p.stack("slow", "auth optional pam_exec.so quiet "+p.path("sleep")+"\n")
-	p.wantCheck(3, "did not answer within", text, "slow", alain, "--timeout", "1s")
+	var all sync.WaitGroup // libpam holds each refusal up
+	for _, tt := range []struct {
+		code                          int
+		says, stdin, service, account string
+		more                          []string
+	}{
+		{1, "Keywicket refused it (wrong)", "kfmwtbrqhjaxpdnesgcy", "sshd", alain, nil},
+		{1, "Keywicket refused it (unknown-account)", text, "sshd", "nobody@contoso.com", nil},
+		{1, "the user \"root\" has the id 0, and the module asks about nobody below 1000", text, "sshd", "root", nil},
+		{2, `there is no PAM service "none"`, text, "none", alain, nil},
+		{2, "is no PAM service", text, "../sshd", alain, nil},
+		{1, "standard input is empty", "", "sshd", alain, nil},
+		{2, "does not stand in the auth part", text, "local", alain, nil},
+		{1, "Keywicket refused it (out-of-scope)", text, "including", alain, nil}, // found, and by its own name
+		{1, "Keywicket was not asked", text, "before", alain, nil},
+		{1, "a module has a wrong option", text, "option", alain, nil},
+		{3, "could not be loaded", text, "gone", alain, nil}, // and its socket is not there either
+		{3, "did not answer within", text, "slow", alain, []string{"--timeout", "1s"}},
+	} {
+		all.Go(func() { p.wantCheck(tt.code, tt.says, tt.stdin, tt.service, tt.account, tt.more...) })
+	}
+	all.Wait()
 
 	var out struct {
 		Result, Step, Code string
