@@ -1,11 +1,13 @@
 package core_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/directory/local"
 )
 
 // An owner makes an app password with his main password and a fresh security
@@ -100,4 +102,28 @@ func TestCreateOwn(t *testing.T) {
 	if core.KindOf(err) != core.KindNotFound {
 		t.Errorf("nobody: %v", err)
 	}
+}
+
+// A gullible directory takes every main password.
+type gullible struct{ *local.Directory }
+
+func (gullible) VerifyPassword(context.Context, string, []byte) error { return nil }
+
+// A directory that takes an app password for a main one, as a PAM stack that asks
+// Keywicket would, is not asked about one.
+func TestCreateOwnAppPassword(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.opt.Directory = gullible{f.opt.Directory.(*local.Directory)} })
+	_, app := f.addAlain()
+	uri, err := f.Enroll(f.ctx, alain)
+	must(t, err)
+	c, err := f.Confirm(f.ctx, alain, codeOf(t, uri, f.clock()), core.NewAppPassword{})
+	must(t, err)
+	for _, main := range []string{app, strings.ToUpper(app), app[:4] + " " + app[4:]} {
+		_, _, err := f.CreateOwn(f.ctx, alain, []byte(main), c.Recovery[0], core.NewAppPassword{Name: "x"})
+		if core.KindOf(err) != core.KindDenied {
+			t.Errorf("%q for the main password: %v", main, err)
+		}
+	}
+	_, _, err = f.CreateOwn(f.ctx, alain, []byte("anything"), c.Recovery[0], core.NewAppPassword{Name: "x"})
+	must(t, err)
 }
