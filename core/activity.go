@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keywicket/keywicket/core/internal/record"
@@ -228,11 +229,12 @@ func (a *activity) forget(name string) {
 	a.fresh.forget(name)
 }
 
-// take moves all that is not written into writing, and returns the names.
-func (a *activity) take() []string {
+// group brings the attempts that came into groups by account, which take less
+// room, and says whether so many accounts wait that they should be written. The
+// caller holds flushing.
+func (a *activity) group() (many bool) {
 	a.mu.Lock()
 	a.grouping, a.fresh = a.fresh, attempts{}
-	a.writing, a.waiting = a.waiting, make(map[string]*doings)
 	a.mu.Unlock()
 	groups := make(map[string]*doings)
 	for at := range a.grouping.all { // nobody changes it meanwhile
@@ -252,8 +254,17 @@ func (a *activity) take() []string {
 	}
 	a.grouping = attempts{}
 	for name, d := range groups {
-		a.writing[name] = joined(a.writing[name], d)
+		a.waiting[name] = joined(a.waiting[name], d)
 	}
+	return len(a.waiting) >= maxDoings/2
+}
+
+// take moves all that is not written into writing, and returns the names.
+func (a *activity) take() []string {
+	a.group()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.writing, a.waiting = a.waiting, make(map[string]*doings)
 	return slices.Sorted(maps.Keys(a.writing))
 }
 
@@ -316,13 +327,13 @@ const (
 )
 
 // recordAttempt notes a decided attempt and tells the Recorder.
-func (e *Engine) recordAttempt(a Attempt, v verdict) error {
+func (e *Engine) recordAttempt(a Attempt, v verdict) error { return e.note(&a, methodOf(a.Proof), &v) }
+
+// note is recordAttempt of an attempt by m, whatever its Proof is.
+func (e *Engine) note(a *Attempt, m proof.Method, v *verdict) error {
 	h := happened{
 		at: e.clock.now(), service: a.Service, source: a.Source, device: a.Device,
-		reason: v.reason, ref: v.ref,
-	}
-	if a.Proof != nil {
-		h.method = a.Proof.Method()
+		method: m, reason: v.reason, ref: v.ref,
 	}
 	name := v.name
 	if name == "" {
@@ -334,7 +345,7 @@ func (e *Engine) recordAttempt(a Attempt, v verdict) error {
 	if e.opt.Recorder != nil {
 		err := e.opt.Recorder.Record(Event{
 			Time: h.at, Kind: EventAttempt, Account: name, AppPassword: h.ref, Service: h.service,
-			Source: sourceText(h.source), Device: h.device, Method: h.method, Reason: h.reason,
+			Source: e.sources.text(h.source), Device: h.device, Method: h.method, Reason: h.reason,
 		})
 		if err != nil {
 			h.reason = ReasonUnavailable
@@ -349,11 +360,27 @@ func (e *Engine) recordAttempt(a Attempt, v verdict) error {
 	return nil
 }
 
-func sourceText(a netip.Addr) string {
+// sources keep the texts of the addresses that ask, which are few.
+type sources [256]atomic.Pointer[sourceText]
+
+type sourceText struct {
+	addr netip.Addr
+	text string
+}
+
+// text returns a as text; nothing for the zero Addr.
+func (s *sources) text(a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
 	}
-	return a.String()
+	octets := a.As16()
+	at := &s[octets[15]]
+	known := at.Load()
+	if known == nil || known.addr != a {
+		known = &sourceText{a, a.String()}
+		at.Store(known)
+	}
+	return known.text
 }
 
 func (e *Engine) recordTamper(name string, cause error) {

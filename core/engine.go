@@ -62,6 +62,7 @@ type Engine struct {
 
 	mainSlots chan struct{} // taken while a main password is checked
 	clock     clock
+	sources   sources
 
 	rotated   chan struct{} // a token: the keyring has a newer key
 	resealing atomic.Bool

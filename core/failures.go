@@ -22,7 +22,7 @@ type failures struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	buckets map[string]bucket
+	buckets map[[2]string]bucket
 }
 
 type bucket struct {
@@ -32,11 +32,15 @@ type bucket struct {
 }
 
 func newFailures(now func() time.Time) *failures {
-	return &failures{now: now, buckets: make(map[string]bucket)}
+	return &failures{now: now, buckets: make(map[[2]string]bucket)}
 }
 
 // allow takes one token of key's bucket, and says whether there was one.
-func (f *failures) allow(key string, r rate) bool {
+func (f *failures) allow(key string, r rate) bool { return f.allowPair(key, "", r) }
+
+// allowPair is allow for a key of two parts.
+func (f *failures) allowPair(first, second string, r rate) bool {
+	key := [2]string{first, second}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
@@ -45,6 +49,7 @@ func (f *failures) allow(key string, r rate) bool {
 		f.makeRoom(now)
 		b = bucket{tokens: r.burst, rate: r}
 	} else {
+		b.rate = r
 		b.tokens = b.filled(now)
 	}
 	b.at = now
@@ -60,9 +65,9 @@ func (f *failures) allow(key string, r rate) bool {
 func (f *failures) giveBack(key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if b, ok := f.buckets[key]; ok {
+	if b, ok := f.buckets[[2]string{key}]; ok {
 		b.tokens = min(b.rate.burst, b.tokens+1)
-		f.buckets[key] = b
+		f.buckets[[2]string{key}] = b
 	}
 }
 

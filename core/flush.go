@@ -26,6 +26,12 @@ func (e *Engine) flushLoop(ctx context.Context) {
 			return
 		case <-t.C:
 		case <-e.activity.crowded:
+			e.activity.flushing.Lock()
+			many := e.activity.group()
+			e.activity.flushing.Unlock()
+			if !many {
+				continue
+			}
 		}
 		err := e.flushSoon(ctx)
 		if (err != nil) == failing || ctx.Err() != nil {

@@ -71,10 +71,14 @@ func (e *Error) Unwrap() error { return e.Err }
 // cancelled or late context is KindUnavailable; anything foreign is
 // KindInternal, so that a forgotten case fails closed and shows up in the log.
 func KindOf(err error) Kind {
+	if err == nil {
+		return 0
+	}
+	if e, ok := err.(*Error); ok && e.Kind > 0 && e.Kind < kindEnd { // what errors.As needs would be allocated
+		return e.Kind
+	}
 	var e *Error
 	switch {
-	case err == nil:
-		return 0
 	case errors.As(err, &e) && e.Kind > 0 && e.Kind < kindEnd:
 		return e.Kind
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -86,10 +90,11 @@ func KindOf(err error) Kind {
 // ReasonOf returns why an attempt was refused: the reason of the outermost
 // Error, and for an error without one ReasonUnavailable. A nil error has none.
 func ReasonOf(err error) Reason {
+	if err == nil {
+		return ""
+	}
 	var e *Error
 	switch {
-	case err == nil:
-		return ""
 	case errors.As(err, &e) && e.Reason != "":
 		return e.Reason
 	}

@@ -51,6 +51,15 @@ func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 	return a, nil
 }
 
+// atHand returns the account where lookup would take it from the cache, else nil.
+func (e *Engine) atHand(name string) *account {
+	cached, oldRecord, _ := e.cache.get(name)
+	if cached == nil || oldRecord || !e.fresh(cached) || !e.watches.store.Load() {
+		return nil
+	}
+	return cached
+}
+
 // fresh says whether what the directory said of a still holds.
 func (e *Engine) fresh(a *account) bool {
 	return e.watches.directory.Load() || e.opt.Now().Sub(a.asked) < e.opt.MaxAge

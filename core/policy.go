@@ -54,9 +54,16 @@ type Policy struct {
 	// get. Where it is nil, none can have any.
 	CheckReply func(Reply) error
 
+	// FailuresPerSecond is how many failures of a service are answered; one that
+	// is not among them has DefaultFailures. The others are ReasonThrottled.
+	FailuresPerSecond map[string]int
+
 	// Profiles by name; DefaultProfile must be among them.
 	Profiles map[string]Profile
 }
+
+// DefaultFailures is how many failures of a service are answered a second.
+const DefaultFailures = 200
 
 // A Profile is what a kind of device gets.
 type Profile struct {
@@ -112,6 +119,11 @@ func (p Policy) Validate() error {
 			fault("a time of %s is negative", d)
 		}
 	}
+	for _, service := range slices.Sorted(maps.Keys(p.FailuresPerSecond)) {
+		if n := p.FailuresPerSecond[service]; n < 1 {
+			fault("%d failures a second of the service %q; at least 1 is answered", n, service)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.Profiles)) {
 		for _, err := range p.Profiles[name].faults() {
 			fault("profile %q: %w", name, err)
@@ -150,12 +162,22 @@ func (p Profile) faults() (faults []error) {
 // clone returns a copy that shares nothing that a caller could still change.
 func (p Policy) clone() *Policy {
 	p.DenyGroups = slices.Clone(p.DenyGroups)
+	p.FailuresPerSecond = maps.Clone(p.FailuresPerSecond)
 	p.Profiles = maps.Clone(p.Profiles)
 	for name, profile := range p.Profiles {
 		profile.Services, profile.Methods = slices.Clone(profile.Services), slices.Clone(profile.Methods)
 		p.Profiles[name] = profile
 	}
 	return &p
+}
+
+// serviceFailures is how many failures of a service are answered.
+func (p *Policy) serviceFailures(service string) rate {
+	n, ok := p.FailuresPerSecond[service]
+	if !ok {
+		n = DefaultFailures
+	}
+	return rate{burst: float64(n), perSecond: float64(n)}
 }
 
 // denies says whether app passwords are disallowed for the members of groups,

@@ -79,3 +79,22 @@ func (r Reason) Kind() Kind { return r.row().kind }
 
 // Sentence returns what happened and what to do about it, for a person.
 func (r Reason) Sentence() string { return r.row().sentence }
+
+// refusals are the errors of attempts that were refused for a reason that needs
+// no cause, made once: whoever is flooded with failures makes no garbage of them.
+var refusals = func() []*Error {
+	all := make([]*Error, len(reasons))
+	for i, row := range reasons {
+		all[i] = &Error{Op: "verify", Kind: row.kind, Reason: row.reason}
+	}
+	return all
+}()
+
+func (r Reason) refusal() *Error {
+	for _, e := range refusals {
+		if e.Reason == r {
+			return e
+		}
+	}
+	return &Error{Op: "verify", Kind: KindInternal, Reason: r}
+}

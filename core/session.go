@@ -163,7 +163,7 @@ func (a *account) passwordOf(t token) *password {
 // tooMany says whether the app password that was presented is in use as often
 // as its profile allows. What the same device had at the same port before is
 // over: it is back.
-func (e *Engine) tooMany(policy *Policy, a Attempt, v verdict) bool {
+func (e *Engine) tooMany(policy *Policy, a *Attempt, v verdict) bool {
 	most := policy.Profiles[v.match.scope.profile].Sessions
-	return most > 0 && e.sessions.count(v.name, token{account: v.account.id, password: v.match.id}, a) >= most
+	return most > 0 && e.sessions.count(v.name, token{account: v.account.id, password: v.match.id}, *a) >= most
 }

@@ -26,16 +26,17 @@ const (
 // ref names the app password of t by its id alone.
 func (t token) ref() Ref { return Ref{ID: hex.EncodeToString(t.password[:])} }
 
-// sealSession makes the token of a session that the grant of a may become.
-func (e *Engine) sealSession(a Attempt, v verdict) []byte {
-	content := make([]byte, 0, tokenFixed+maxTokenName)
+// appendSession appends the token of a session that the grant of a may become.
+func (e *Engine) appendSession(dst []byte, a *Attempt, v *verdict) []byte {
+	var space [tokenFixed + maxTokenName]byte
+	content := space[:0]
 	content = append(content, v.account.id[:]...)
 	content = append(content, v.match.id[:]...)
 	content = binary.BigEndian.AppendUint64(content, uint64(e.opt.Now().UnixMilli()))
 	if len(v.name) <= maxTokenName {
 		content = append(content, v.name...)
 	}
-	return e.keys.Seal(tokenKind, a.Client, content)
+	return e.keys.AppendSeal(dst, tokenKind, a.Client, content)
 }
 
 // openTokens returns what the first genuine one among the tokens of r says. One

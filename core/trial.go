@@ -9,7 +9,7 @@ import (
 
 // decideTrial tries a response to a challenge against the app passwords that
 // fit, and does the work of MaxLimit trials whatever it finds.
-func (e *Engine) decideTrial(ctx context.Context, policy *Policy, a Attempt, v verdict, trial proof.Trial) verdict {
+func (e *Engine) decideTrial(ctx context.Context, policy *Policy, a *Attempt, v verdict, trial proof.Trial) verdict {
 	v, ok := e.withAccount(ctx, v)
 	var fitting []candidate
 	if v.account != nil {
@@ -20,7 +20,7 @@ func (e *Engine) decideTrial(ctx context.Context, policy *Policy, a Attempt, v v
 	case !ok:
 		return v
 	case v.match != nil:
-		return e.decideMatch(ctx, policy, a, v)
+		return e.decideMatch(ctx, policy, a, trial.Method(), v)
 	case len(fitting) == 0:
 		return v.refuse(ReasonMethodNotEnabled)
 	}

@@ -9,12 +9,10 @@ import (
 	"github.com/keywicket/keywicket/core/secret"
 )
 
-// How many failures are answered: for each service, and for each device of a
-// service. They only silence failures; a right app password always works.
-var (
-	serviceFailures = rate{burst: 200, perSecond: 200}
-	deviceFailures  = rate{burst: 30, perSecond: 5}
-)
+// deviceFailures is how many failures are answered for each device of a service.
+// Like those of a whole service they only silence failures; a right app password
+// always works.
+var deviceFailures = rate{burst: 30, perSecond: 5}
 
 // A verdict is what Verify found out of an attempt, before it is recorded.
 type verdict struct {
@@ -28,6 +26,10 @@ type verdict struct {
 	mistyped bool // the check letter is wrong: no guess, whatever the reason is
 
 	material []byte // of match, where a Trial found it; whoever has the verdict wipes it
+
+	// hurried: nobody has time. What would wait, or compute for long, is not
+	// done then, and the attempt is put off.
+	hurried, putOff bool
 }
 
 // Verify decides an attempt. A nil error is the only yes. Every other answer
@@ -35,22 +37,11 @@ type verdict struct {
 // (KindDenied, KindInvalid, KindDamaged), or stay silent so that another
 // server is asked (KindLimited, KindUnavailable and whatever else).
 func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
-	v := e.decide(ctx, a)
+	var g Grant
+	v := e.decide(ctx, &a)
 	defer clear(v.material)
-	if v.reason != "" && !e.mayAnswer(a, v) {
-		v.reason = ReasonThrottled
-	}
-	if err := e.recordAttempt(a, v); err != nil {
-		return Grant{}, &Error{Op: "verify", Kind: KindUnavailable, Reason: ReasonUnavailable, Err: err}
-	}
-	if v.reason != "" {
-		return Grant{}, &Error{Op: "verify", Kind: v.reason.Kind(), Reason: v.reason, Err: v.err}
-	}
-	g := Grant{Account: v.account.dir.Name, Groups: v.account.dir.Groups, AppPassword: v.ref}
-	if v.match != nil {
-		g.Profile = v.match.scope.profile
-		g.Reply = v.match.replies()
-		g.Session = e.sealSession(a, v)
+	if err := e.conclude(&a, methodOf(a.Proof), &v, &g); err != nil {
+		return Grant{}, err
 	}
 	if d, ok := a.Proof.(proof.Deriver); ok {
 		d.Derive(v.material)
@@ -58,22 +49,71 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	return g, nil
 }
 
+// VerifyText is Verify of a clear text, which stands in the place of a.Proof, for
+// those who have no time: where the account is not at hand, or the answer takes
+// a write or the work of a main password, it says false, and nothing happened.
+// Else it is decided: with a nil error g is the grant, in its own memory where
+// that suffices. It neither waits nor, once it ran, allocates.
+func (e *Engine) VerifyText(a *Attempt, typed []byte, g *Grant) (decided bool, err error) {
+	name, ok := normalizeASCII(a.Account)
+	if !ok || name == "" || len(name) > maxAccountName {
+		return false, nil
+	}
+	v := e.decideCleartext(context.Background(), e.policy.Load(), a, proof.MethodCleartext, verdict{name: name, hurried: true}, typed)
+	if v.putOff {
+		return false, nil
+	}
+	return true, e.conclude(a, proof.MethodCleartext, &v, g)
+}
+
+// methodOf returns the method of p, and none for no proof.
+func methodOf(p proof.Proof) proof.Method {
+	if p == nil {
+		return ""
+	}
+	return p.Method()
+}
+
+// conclude records what was decided, and fills in the grant.
+func (e *Engine) conclude(a *Attempt, method proof.Method, v *verdict, g *Grant) error {
+	if v.reason != "" && !e.mayAnswer(a, v) {
+		v.reason = ReasonThrottled
+	}
+	if err := e.note(a, method, v); err != nil {
+		return &Error{Op: "verify", Kind: KindUnavailable, Reason: ReasonUnavailable, Err: err}
+	}
+	if v.reason != "" {
+		if v.err == nil {
+			return v.reason.refusal()
+		}
+		return &Error{Op: "verify", Kind: v.reason.Kind(), Reason: v.reason, Err: v.err}
+	}
+	session := g.Session[:0]
+	*g = Grant{Account: v.account.dir.Name, Groups: v.account.dir.Groups, AppPassword: v.ref}
+	if v.match != nil {
+		g.Profile = v.match.scope.profile
+		g.Reply = v.match.replies()
+		g.Session = e.appendSession(session, a, v)
+	}
+	return nil
+}
+
 // mayAnswer says whether this failure is one of those that are answered. A
 // mistyped text never counts, also where the account is unknown or disabled:
 // else who is silenced could find out by one which accounts there are.
-func (e *Engine) mayAnswer(a Attempt, v verdict) bool {
+func (e *Engine) mayAnswer(a *Attempt, v *verdict) bool {
 	if v.mistyped || v.reason == ReasonUnavailable {
 		return true
 	}
-	ok := e.failures.allow(a.Service, serviceFailures)
+	ok := e.failures.allow(a.Service, e.policy.Load().serviceFailures(a.Service))
 	if a.Device != "" {
-		ok = e.failures.allow(a.Service+"\x00"+a.Device, deviceFailures) && ok
+		ok = e.failures.allowPair(a.Service, a.Device, deviceFailures) && ok
 	}
 	return ok
 }
 
 // decide finds the verdict on a.
-func (e *Engine) decide(ctx context.Context, a Attempt) verdict {
+func (e *Engine) decide(ctx context.Context, a *Attempt) verdict {
 	policy := e.policy.Load()
 	name, err := NormalizeAccount(a.Account)
 	if err != nil {
@@ -82,7 +122,7 @@ func (e *Engine) decide(ctx context.Context, a Attempt) verdict {
 	v := verdict{name: name}
 	switch p := a.Proof.(type) {
 	case proof.Cleartext:
-		return e.decideCleartext(ctx, policy, a, v, p)
+		return e.decideCleartext(ctx, policy, a, proof.MethodCleartext, v, p)
 	case proof.Trial:
 		return e.decideTrial(ctx, policy, a, v, p)
 	case proof.Unsupported:
@@ -99,11 +139,23 @@ func (v verdict) refuse(r Reason) verdict {
 	return v
 }
 
+// later puts the attempt off.
+func (v verdict) later() verdict {
+	v.putOff = true
+	return v
+}
+
 // withAccount looks the account up. It says false, with the reason, when the
 // attempt ends here whatever was presented.
 func (e *Engine) withAccount(ctx context.Context, v verdict) (verdict, bool) {
 	var err error
-	v.account, err = e.lookup(ctx, v.name)
+	if v.hurried {
+		if v.account = e.atHand(v.name); v.account == nil {
+			return v.later(), false
+		}
+	} else {
+		v.account, err = e.lookup(ctx, v.name)
+	}
 	switch KindOf(err) {
 	case 0:
 	case KindNotFound:
@@ -123,7 +175,7 @@ func (e *Engine) withAccount(ctx context.Context, v verdict) (verdict, bool) {
 
 // decideCleartext checks a text that was typed: one tag of it, compared with
 // the account's, whether the account exists or not.
-func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a Attempt, v verdict, typed proof.Cleartext) verdict {
+func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a *Attempt, m proof.Method, v verdict, typed []byte) verdict {
 	if len(typed) == 0 {
 		return v.refuse(ReasonMalformed)
 	}
@@ -134,6 +186,9 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a Attempt,
 		return v.refuse(ReasonMistyped)
 	}
 	v, ok := e.withAccount(ctx, v)
+	if v.putOff {
+		return v
+	}
 	if v.account == nil { // a stranger costs the same
 		inner := innerHash([16]byte{}, &text)
 		e.keys.Tag(e.keys.Newest(), inner[:])
@@ -170,12 +225,16 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a Attempt,
 	case found.owner == ownerPrevious && now.UnixMilli() >= v.match.previousUntil:
 		return v.refuse(ReasonDeleted)
 	}
-	return e.decideMatch(ctx, policy, a, v)
+	return e.decideMatch(ctx, policy, a, m, v)
 }
 
 // decideMain answers for a text that is no app password of the account.
-func (e *Engine) decideMain(ctx context.Context, policy *Policy, v verdict, typed proof.Cleartext, shape error) verdict {
-	if policy.MainPassword == MainWithoutTwoStep && !v.account.twoStep {
+func (e *Engine) decideMain(ctx context.Context, policy *Policy, v verdict, typed []byte, shape error) verdict {
+	without := policy.MainPassword == MainWithoutTwoStep && !v.account.twoStep
+	if v.hurried && (without || shape == secret.ErrShape) {
+		return v.later()
+	}
+	if without {
 		right, err := e.isMainPassword(ctx, v.name, typed)
 		switch k := KindOf(err); {
 		case k == KindLimited:
@@ -196,7 +255,7 @@ func (e *Engine) decideMain(ctx context.Context, policy *Policy, v verdict, type
 }
 
 // decideMatch applies the rules to the app password that was presented.
-func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a Attempt, v verdict) verdict {
+func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a *Attempt, m proof.Method, v verdict) verdict {
 	p := v.match
 	switch {
 	case policy.denies(v.account.dir.Groups) || policy.Profiles[p.scope.profile].Deny:
@@ -205,7 +264,7 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a Attempt, v v
 		return v.refuse(ReasonTwoStepOff)
 	case !p.inScope(policy, a.Service):
 		return v.refuse(ReasonOutOfScope)
-	case !p.hasMethod(policy, a.Proof.Method()):
+	case !p.hasMethod(policy, m):
 		return v.refuse(ReasonMethodNotEnabled)
 	case p.suspended:
 		return v.refuse(ReasonSuspended)
@@ -215,6 +274,9 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a Attempt, v v
 		return v.refuse(ReasonExpired)
 	}
 	if p.disused(policy, now, fromMillis(p.used)) {
+		if v.hurried {
+			return v.later()
+		}
 		// The account's record knows the last use to a day only. Before this
 		// ends an app password, ask what knows better.
 		used, err := e.lastUse(ctx, v.name, p.ref.ID)
@@ -232,8 +294,10 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a Attempt, v v
 		return v.refuse(ReasonPinMismatch)
 	case e.tooMany(policy, a, v):
 		return v.refuse(ReasonTooManySessions)
+	case wrongDevice && v.hurried:
+		return v.later()
 	case wrongDevice:
-		return e.pinFirst(ctx, a, v)
+		return e.pinFirst(ctx, *a, v)
 	}
 	return v
 }

@@ -135,7 +135,7 @@ func (k *key) signReport(reply, requestAuthenticator []byte) {
 // admitReport takes an Accounting-Request that is genuine. Each has a goroutine
 // of its own, because it waits for the disk; a client may have maxReports.
 func (s *Server) admitReport(t *table, c *client, k *key, l *lane, from *path, now time.Time) {
-	p := &l.packet
+	p := &l.request.packet
 	e := s.exchange(t, c, l, from, now)
 	if e == nil {
 		return
@@ -196,12 +196,10 @@ func (s *Server) report(ctx context.Context, r *request) {
 		s.give(r, dropReplyTooLarge)
 		return
 	}
-	if !r.client.peer.history.answer(r.exchange, reply, time.Now()) {
-		s.counters.drop(dropSuperseded)
-		return
+	if s.answered(r, reply, time.Now()) {
+		s.send(&r.path, reply)
+		s.seeRequest(r, outcome{reply: reply})
 	}
-	s.send(&r.path, reply)
-	s.seeRequest(r, outcome{reply: reply})
 }
 
 // sealReport is seal for an Accounting-Response.

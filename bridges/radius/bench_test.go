@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/proof"
 )
 
 // A quietEngine grants everything and keeps nothing.
@@ -99,4 +100,42 @@ func BenchmarkPAPLoopback(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkSignIn is a sign-in from the cache, with the engine and the audit
+// behind it and without sockets.
+func BenchmarkSignIn(b *testing.B) {
+	const accounts = 1000
+	e := newRealEngine(b, accounts, nil)
+	c := testClient()
+	c.AllowReplayedAuthenticator = true
+	s, err := newServer(testConfig(c), e, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	out := &countingSocket{}
+	at, l := &path{sock: out, from: testSource}, &lane{}
+	var requests [][]byte
+	for i := range 64 * accounts {
+		requests = append(requests, papRequest(i, e.names[i%accounts], e.texts[i%accounts]))
+	}
+	for range 2 { // the first uses are written, and the accounts read anew
+		for i := range e.names {
+			if _, err := e.Verify(b.Context(), core.Attempt{Account: e.names[i], Service: "radius/vpn1", Proof: proof.Cleartext(e.texts[i])}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := e.Flush(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		s.handle(requests[n%len(requests)], at, l)
+		n++
+	}
+	if out.codes[codeAccessAccept] != n {
+		b.Errorf("%d accepts of %d", out.codes[codeAccessAccept], n)
+	}
 }

@@ -113,6 +113,9 @@ func (k *checker) client(c *Client, i int) {
 	k.secrets(c, name)
 	k.signing(c, name)
 	k.methods(c, name)
+	if c.FailuresPerSecond < 0 || c.FailuresPerSecond > maxFailuresPerSecond {
+		k.fault(name, "failures_per_second", "%d is not between 1 and %d", c.FailuresPerSecond, maxFailuresPerSecond)
+	}
 }
 
 func (k *checker) methods(c *Client, name string) {

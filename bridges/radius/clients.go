@@ -85,6 +85,9 @@ func newTable(config Config, before *table) *table {
 	for _, bits := range [][]int{t.bits4, t.bits6} {
 		slices.SortFunc(bits, func(a, b int) int { return b - a })
 	}
+	for _, c := range t.names {
+		c.peer.failures.limit(c.failures())
+	}
 	for _, p := range t.peers {
 		p.history.share(len(t.peers))
 	}

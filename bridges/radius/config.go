@@ -28,6 +28,16 @@ type Verifier interface {
 	Jitter(account string) uint64
 }
 
+// A Prompt is a Verifier that has the answer to some attempts at hand, so that
+// whoever reads from a socket can ask it by itself.
+type Prompt interface {
+	// VerifyText is Verify of a clear text, which stands in the place of
+	// a.Proof. It does no I/O and computes nothing for long: where that would be
+	// needed it says false, and nothing has happened. The grant is written to
+	// g, whose Session is used again. Nothing of a or typed is kept but strings.
+	VerifyText(a *core.Attempt, typed []byte, g *core.Grant) (decided bool, err error)
+}
+
 // A Memory keeps, across restarts, which clients of RequireAuto have ever sent
 // a valid Message-Authenticator. Seen is called by Listen and Reload, SetSeen
 // once per client when its first valid one comes; no packet waits for either.
@@ -134,6 +144,10 @@ type Client struct {
 	// ServiceName makes the service "radius/<ServiceName>". Empty is Name.
 	ServiceName string
 
+	// FailuresPerSecond is how many of its Access-Rejects are sent, at most; more
+	// are silence. 0 is 200; at most 100,000.
+	FailuresPerSecond int
+
 	// Methods are those that the client may use; none means clear text alone.
 	// An app password must have the method as well.
 	Methods []proof.Method
@@ -177,6 +191,13 @@ func (c *Config) attemptTimeout() time.Duration {
 		return defaultAttemptTimeout
 	}
 	return c.AttemptTimeout
+}
+
+func (c *Client) failures() int {
+	if c.FailuresPerSecond == 0 {
+		return failuresPerSecond
+	}
+	return c.FailuresPerSecond
 }
 
 func (c *Client) service() string {

@@ -1,15 +1,21 @@
 package radius
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"time"
 )
 
 const (
-	maxDelayed        = 16384 // Rejects that wait, of all clients
-	maxDelayedPerPeer = 256   // 200 a second, each for at most 1.25 s
+	maxDelayed        = 1 << 16 // Rejects that wait, of all clients
+	maxDelayedPerPeer = 256     // 200 a second, each for at most 1.25 s
+
+	wheelStep = time.Millisecond
+	wheelLen  = 8192 // steps: more than the longest delay, which is 6.25 s
+
+	// grain is how long whoever sends them sleeps at least, so that many Rejects
+	// do not wake it one by one.
+	grain = wheelStep
 )
 
 // A delayed is an Access-Reject that waits for its time.
@@ -19,37 +25,53 @@ type delayed struct {
 	path     path
 	peer     *peer
 	exchange *exchange
+	next     *delayed // of the same step, or that are due together
 }
 
 // delays holds every Reject back until it is due. What does not fit is never
 // sent: an early one would tell which names exist.
+//
+// It is a wheel of lists, each of a millisecond, so that adding and taking one
+// costs the same however many wait.
 type delays struct {
 	mu     sync.Mutex
-	heap   delayHeap
-	sooner chan struct{} // the first one changed
+	wheel  [wheelLen]*delayed
+	begun  time.Time
+	step   int64 // that is looked at next; what is before it was sent
+	n      int
+	spare  *delayed
+	first  time.Time     // that run waits for; zero: it waits for nothing
+	sooner chan struct{} // there is one before that
 }
 
-func newDelays() *delays { return &delays{sooner: make(chan struct{}, 1)} }
+func newDelays() *delays { return &delays{begun: time.Now(), sooner: make(chan struct{}, 1)} }
 
-// add takes d, or reports that there is no room.
-func (q *delays) add(d *delayed) bool {
-	if d.peer.delayed.Add(1) > maxDelayedPerPeer {
-		d.peer.delayed.Add(-1)
+func (q *delays) stepOf(t time.Time) int64 { return int64(t.Sub(q.begun) / wheelStep) }
+
+// add has a copy of reply sent at due, or reports that there is no room: of the
+// peer for most.
+func (q *delays) add(due time.Time, most int32, reply []byte, to *path, p *peer, e *exchange) bool {
+	if p.delayed.Add(1) > most {
+		p.delayed.Add(-1)
 		return false
 	}
 	q.mu.Lock()
-	full := len(q.heap) >= maxDelayed
-	first := false
-	if !full {
-		heap.Push(&q.heap, d)
-		first = q.heap[0] == d
-	}
-	q.mu.Unlock()
-	if full {
-		d.peer.delayed.Add(-1)
+	defer q.mu.Unlock()
+	if q.n >= maxDelayed {
+		p.delayed.Add(-1)
 		return false
 	}
-	if first {
+	d := q.spare
+	if d == nil {
+		d = new(delayed)
+	} else {
+		q.spare = d.next
+	}
+	d.due, d.reply, d.path, d.peer, d.exchange = due, append(d.reply[:0], reply...), *to, p, e
+	list := &q.wheel[max(q.stepOf(due), q.step)%wheelLen]
+	d.next, *list = *list, d
+	q.n++
+	if q.first.IsZero() || due.Before(q.first) {
 		select {
 		case q.sooner <- struct{}{}:
 		default:
@@ -58,20 +80,60 @@ func (q *delays) add(d *delayed) bool {
 	return true
 }
 
-// next returns the first that is due, or how long it is until there is one;
+// take returns those that are due, and how long it is until there are others;
 // an hour when nothing waits.
-func (q *delays) next(now time.Time) (*delayed, time.Duration) {
+func (q *delays) take(now time.Time) (due *delayed, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.heap) == 0 {
-		return nil, time.Hour
+	last := q.stepOf(now)
+	for n := 0; q.n > 0 && q.step <= last && n < wheelLen; n++ { // more would be the same lists again
+		at := &q.wheel[q.step%wheelLen]
+		for *at != nil {
+			d := *at
+			if d.due.After(now) {
+				at = &d.next
+				continue
+			}
+			*at = d.next
+			d.next, due = due, d
+			q.n--
+			d.peer.delayed.Add(-1)
+		}
+		if q.step == last {
+			break // some of it may be due later
+		}
+		q.step++
 	}
-	if wait := q.heap[0].due.Sub(now); wait > 0 {
-		return nil, wait
+	q.step = max(q.step, last)
+	q.first = time.Time{}
+	if q.n == 0 {
+		return due, time.Hour
 	}
-	d := heap.Pop(&q.heap).(*delayed)
-	d.peer.delayed.Add(-1)
-	return d, 0
+	q.first = q.soonest()
+	return due, q.first.Sub(now)
+}
+
+// soonest returns when the next one is due. There is one.
+func (q *delays) soonest() (first time.Time) {
+	for n := range int64(wheelLen) {
+		for d := q.wheel[(q.step+n)%wheelLen]; d != nil; d = d.next {
+			if first.IsZero() || d.due.Before(first) {
+				first = d.due
+			}
+		}
+		if !first.IsZero() {
+			break
+		}
+	}
+	return first
+}
+
+// reuse takes back what was sent.
+func (q *delays) reuse(d *delayed) {
+	d.path, d.peer, d.exchange = path{}, nil, nil
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d.next, q.spare = q.spare, d
 }
 
 // run calls send for each at its time, until ctx ends. What waits then is
@@ -80,10 +142,15 @@ func (q *delays) run(ctx context.Context, send func(*delayed)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		d, wait := q.next(time.Now())
-		if d != nil {
+		all, wait := q.take(time.Now())
+		if all != nil {
+			wait = max(wait, grain)
+		}
+		for all != nil {
+			d := all
+			all = d.next
 			send(d)
-			continue
+			q.reuse(d)
 		}
 		timer.Reset(wait)
 		select {
@@ -93,20 +160,4 @@ func (q *delays) run(ctx context.Context, send func(*delayed)) {
 			return
 		}
 	}
-}
-
-// delayHeap is a container/heap by due.
-type delayHeap []*delayed
-
-func (h delayHeap) Len() int           { return len(h) }
-func (h delayHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
-func (h delayHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *delayHeap) Push(x any)        { *h = append(*h, x.(*delayed)) }
-
-func (h *delayHeap) Pop() any {
-	last := len(*h) - 1
-	d := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return d
 }

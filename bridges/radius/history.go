@@ -8,13 +8,12 @@ import (
 
 const (
 	answerKept  = 30 * time.Second // hostapd repeats after 21 s
-	replayKept  = 5 * time.Minute
-	historyCost = 320 // octets of an exchange beside its reply, maps included
+	historyCost = 320              // octets of an exchange beside its reply, maps included
+	maxSpare    = 64               // exchanges that are kept to be used again
 
-	// Shares of all clients together; each has an equal part of them, so that
-	// none can push out what another one needs.
-	historyBudget = 64 << 20 // octets
-	replayBudget  = 1 << 20  // authenticators
+	// historyBudget is the octets of all clients together; each has an equal
+	// part of them, so that none can push out what another one needs.
+	historyBudget = 64 << 20
 )
 
 type authenticator [16]byte
@@ -22,17 +21,31 @@ type authenticator [16]byte
 // A slot is what a device tells its requests apart by: RFC 5080, section
 // 2.2.2, without the authenticator.
 type slot struct {
-	from netip.AddrPort
-	sock uint16
-	id   byte
+	addr  [16]byte
+	iface uint32 // of a link-local address: there the same one can be twice
+	port  uint16
+	sock  uint16
+	id    byte
 }
 
+func slotOf(from *path, id byte) slot {
+	s := slot{addr: from.from.Addr().As16(), port: from.from.Port(), sock: from.sock.number(), id: id}
+	if from.from.Addr().IsLinkLocalUnicast() {
+		s.iface = from.iface
+	}
+	return s
+}
+
+// source returns the address in s, IPv4 as IPv4.
+func (s *slot) source() netip.Addr { return netip.AddrFrom16(s.addr).Unmap() }
+
 // An exchange is a request that was taken, and its answer once there is one.
+// Then it is the history's alone, which uses it again.
 type exchange struct {
 	slot          slot
 	authenticator authenticator
 	answered      bool
-	reply         []byte // nil while in flight, and for silence
+	reply         []byte // empty while in flight, and for silence
 	until         time.Time
 	before, after *exchange // of those answered, oldest first
 }
@@ -51,20 +64,18 @@ const (
 // again to the octet, and 5 minutes for Request Authenticators that somebody
 // recorded. Both are bounded; the oldest goes first.
 type history struct {
-	mu       sync.Mutex
-	slots    map[slot]*exchange
-	oldest   *exchange
-	newest   *exchange
-	size     int // octets
-	maxSize  int
-	replays  map[authenticator]time.Time // until when
-	order    []authenticator             // of replays, oldest at orderAt
-	orderAt  int
-	maxOrder int
+	mu      sync.Mutex
+	slots   map[slot]*exchange
+	oldest  *exchange
+	newest  *exchange
+	size    int // octets
+	maxSize int
+	spare   []*exchange
+	replays replays
 }
 
 func newHistory() *history {
-	return &history{slots: map[slot]*exchange{}, replays: map[authenticator]time.Time{}}
+	return &history{slots: map[slot]*exchange{}, replays: newReplays(time.Now())}
 }
 
 // share sets what h may keep, when there are n clients.
@@ -72,53 +83,70 @@ func (h *history) share(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.maxSize = max(historyBudget/max(n, 1), 64<<10)
-	h.maxOrder = max(replayBudget/max(n, 1), 1024)
+	h.replays.limit = max(replayBudget/max(n, 1), 8*firstBuckets*bucketLen)
 }
 
-// take looks for a request. For a repeat it returns the answer, nil while
-// there is none. For a new one it begins an exchange; an older one of the same
-// slot is over then. With lax, an authenticator may come twice.
-func (h *history) take(s slot, a authenticator, lax bool, now time.Time) (verdict, *exchange, []byte) {
+// take looks for a request. For a repeat it appends the answer to reply, nothing
+// while there is none. For a new one it begins an exchange; an older one of the
+// same slot is over then. With lax, an authenticator may come twice.
+func (h *history) take(s slot, a authenticator, lax bool, now time.Time, reply []byte) (verdict, *exchange, []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.expire(now)
 	old := h.slots[s]
 	if old != nil && old.authenticator == a {
-		return verdictRepeat, nil, old.reply
+		return verdictRepeat, nil, append(reply, old.reply...)
 	}
-	if until, seen := h.replays[a]; seen && !lax && now.Before(until) {
+	if !lax && h.replays.seen(a, now) {
 		return verdictReplay, nil, nil
 	}
-	if old != nil {
-		h.remove(old)
-	}
-	for h.size+historyCost > h.maxSize {
+	for old == nil && h.size+historyCost > h.maxSize {
 		if h.oldest == nil {
 			return verdictFull, nil, nil
 		}
 		h.remove(h.oldest)
 	}
-	e := &exchange{slot: s, authenticator: a}
-	h.slots[s] = e
-	h.size += historyCost
+	e := h.begin(s, old)
+	e.authenticator = a
 	if !lax {
-		h.note(a, now)
+		h.replays.add(a, now)
 	}
 	return verdictNew, e, nil
 }
 
-// answer ends e with reply, nil for a silence that shall last. It reports
+// begin returns an exchange for s, in the place of old if there is one.
+func (h *history) begin(s slot, old *exchange) (e *exchange) {
+	switch n := len(h.spare); {
+	case old != nil && old.answered: // nobody else has it any more
+		h.unlink(old)
+		h.size -= len(old.reply)
+		old.answered, old.reply = false, old.reply[:0]
+		return old
+	case n > 0:
+		e, h.spare = h.spare[n-1], h.spare[:n-1]
+		e.slot = s
+	default:
+		e = &exchange{slot: s}
+	}
+	if old == nil {
+		h.size += historyCost
+	}
+	h.slots[s] = e
+	return e
+}
+
+// answer ends e with reply, nothing for a silence that shall last. It reports
 // whether e still stands: a device that has used its identifier again does not
 // wait for it any more.
 func (h *history) answer(e *exchange, reply []byte, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.slots[e.slot] != e {
+	if e == nil || h.slots[e.slot] != e || e.answered {
 		return false
 	}
-	e.answered, e.reply, e.until = true, reply, now.Add(answerKept)
+	e.answered, e.reply, e.until = true, append(e.reply[:0], reply...), now.Add(answerKept)
 	h.size += len(reply)
-	e.before = h.newest
+	e.before, e.after = h.newest, nil
 	if h.newest != nil {
 		h.newest.after = e
 	} else {
@@ -129,11 +157,14 @@ func (h *history) answer(e *exchange, reply []byte, now time.Time) bool {
 }
 
 // forget takes e back, as if it had never come: nobody could decide it, and
-// its repeat shall be tried anew.
+// its repeat shall be tried anew. What was answered stays.
 func (h *history) forget(e *exchange) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.replays, e.authenticator)
+	if e.answered {
+		return
+	}
+	h.replays.forget(e.authenticator)
 	if h.slots[e.slot] == e {
 		h.remove(e)
 	}
@@ -146,6 +177,15 @@ func (h *history) remove(e *exchange) {
 	if !e.answered {
 		return
 	}
+	h.unlink(e)
+	if len(h.spare) < maxSpare {
+		e.answered, e.reply = false, e.reply[:0]
+		h.spare = append(h.spare, e)
+	}
+}
+
+// unlink takes e, which is answered, out of the order. h.mu is held.
+func (h *history) unlink(e *exchange) {
 	if e.before != nil {
 		e.before.after = e.after
 	} else {
@@ -163,31 +203,5 @@ func (h *history) remove(e *exchange) {
 func (h *history) expire(now time.Time) {
 	for h.oldest != nil && !now.Before(h.oldest.until) {
 		h.remove(h.oldest)
-	}
-	for h.orderAt < len(h.order) {
-		a := h.order[h.orderAt]
-		if until, ok := h.replays[a]; ok && now.Before(until) {
-			return
-		}
-		h.dropReplay()
-	}
-}
-
-// note remembers a for replayKept. h.mu is held.
-func (h *history) note(a authenticator, now time.Time) {
-	for len(h.order)-h.orderAt >= h.maxOrder {
-		h.dropReplay()
-	}
-	h.replays[a] = now.Add(replayKept)
-	h.order = append(h.order, a)
-}
-
-// dropReplay forgets the oldest authenticator. h.mu is held.
-func (h *history) dropReplay() {
-	delete(h.replays, h.order[h.orderAt])
-	h.orderAt++
-	if h.orderAt > 64 && h.orderAt*2 > len(h.order) {
-		h.order = append(h.order[:0:0], h.order[h.orderAt:]...)
-		h.orderAt = 0
 	}
 }

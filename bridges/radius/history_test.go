@@ -199,27 +199,29 @@ func TestR7Bounds(t *testing.T) {
 	h.share(1000)
 	now := time.Now()
 	var firstSlot slot
+	last := authenticator{}
 	for n := range 100_000 {
-		s := slot{from: netip.AddrPortFrom(testSource.Addr(), uint16(n>>8)), id: byte(n)}
+		s := slot{port: uint16(n >> 8), id: byte(n)}
 		if n == 0 {
 			firstSlot = s
 		}
-		verdict, e, _ := h.take(s, authenticator([]byte(testAuthenticator(n))), false, now)
+		last = authenticator([]byte(testAuthenticator(n)))
+		verdict, e, _ := h.take(s, last, false, now, nil)
 		if verdict != verdictNew {
 			t.Fatalf("request %d: verdict %d", n, verdict)
 		}
 		h.answer(e, make([]byte, 1000), now)
-		if h.size > h.maxSize+1000 || len(h.replays) > h.maxOrder || len(h.order) > 2*h.maxOrder+64 {
-			t.Fatalf("after %d: %d octets of %d, %d authenticators in %d of %d", n, h.size, h.maxSize, len(h.replays), len(h.order), h.maxOrder)
+		if h.size > h.maxSize+1000 || h.replays.size() > h.replays.limit || len(h.spare) > maxSpare {
+			t.Fatalf("after %d: %d octets of %d, room for %d authenticators of %d, %d spare", n, h.size, h.maxSize, h.replays.size(), h.replays.limit, len(h.spare))
 		}
 	}
 	if h.slots[firstSlot] != nil {
 		t.Error("the oldest is still there")
 	}
 	later := now.Add(replayKept)
-	h.take(slot{id: 1}, authenticator{}, true, later)
-	if len(h.slots) != 1 || h.size != historyCost || len(h.replays) != 0 || h.oldest != nil || h.newest != nil {
-		t.Errorf("after all is over: %d exchanges, %d octets, %d authenticators", len(h.slots), h.size, len(h.replays))
+	h.take(slot{id: 1}, authenticator{}, true, later, nil)
+	if len(h.slots) != 1 || h.size != historyCost || h.replays.seen(last, later) || h.oldest != nil || h.newest != nil {
+		t.Errorf("after all is over: %d exchanges, %d octets", len(h.slots), h.size)
 	}
 }
 
@@ -229,11 +231,11 @@ func TestR7FullOfRequestsInFlight(t *testing.T) {
 	h.share(1 << 20)
 	now := time.Now()
 	for n := range h.maxSize / historyCost {
-		if verdict, _, _ := h.take(slot{id: byte(n), sock: uint16(n)}, authenticator([]byte(testAuthenticator(n))), false, now); verdict != verdictNew {
+		if verdict, _, _ := h.take(slot{id: byte(n), sock: uint16(n)}, authenticator([]byte(testAuthenticator(n))), false, now, nil); verdict != verdictNew {
 			t.Fatalf("request %d: verdict %d", n, verdict)
 		}
 	}
-	if verdict, _, _ := h.take(slot{sock: 65535}, authenticator{1}, false, now); verdict != verdictFull {
+	if verdict, _, _ := h.take(slot{sock: 65535}, authenticator{1}, false, now, nil); verdict != verdictFull {
 		t.Errorf("verdict %d, want full", verdict)
 	}
 }

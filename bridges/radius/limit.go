@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	failuresPerSecond = 200
-	statusPerSecond   = 10
+	failuresPerSecond    = 200
+	maxFailuresPerSecond = 100_000
+	statusPerSecond      = 10
 )
 
 // A window lets through at most n events in any span of one second.
@@ -16,6 +17,15 @@ type window struct {
 	mu   sync.Mutex
 	past []time.Time // ring of the last n that passed
 	next int
+}
+
+// limit sets n. Where it differs, the past is forgotten.
+func (w *window) limit(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.n != n {
+		w.n, w.past, w.next = n, nil, 0
+	}
 }
 
 func (w *window) pass(now time.Time) bool {

@@ -171,12 +171,13 @@ func FuzzRequest(f *testing.F) {
 		sock := &fakeSocket{}
 		at := path{sock: sock, from: testSource}
 		var l lane
-		if sign && l.packet.parse(raw) == dropNone && l.packet.signatures == 1 && raw[l.packet.signature+1] == 18 {
-			raw = signRequest(l.packet.raw, testSecret)
+		if sign && l.request.packet.parse(raw) == dropNone && l.request.packet.signatures == 1 && raw[l.request.packet.signature+1] == 18 {
+			raw = signRequest(l.request.packet.raw, testSecret)
 		}
 		s.handle(raw, &at, &l)
 		s.running.Wait()
-		for d, _ := s.delays.next(time.Now().Add(time.Hour)); d != nil; d, _ = s.delays.next(time.Now().Add(time.Hour)) {
+		due, _ := s.delays.take(time.Now().Add(time.Hour))
+		for d := due; d != nil; d = d.next {
 			s.sendDelayed(d)
 		}
 		for _, one := range sock.sent {

@@ -22,20 +22,26 @@ type method interface {
 // methods returns the table; a function, so that nothing can change it.
 func methods() [5]method { return [...]method{pap{}, chap{}, mschap{}, mschap2{}, eap{}} }
 
-// oneMethod returns the proof of the only method in r, or nil. What the client
-// may not use is recognised, and no more than that.
-func oneMethod(r *request) proof.Proof {
-	var only method
+// onlyMethod returns the only method in p, and false where there is none or
+// more than one.
+func onlyMethod(p *packet) (only method, one bool) {
 	for _, m := range methods() {
-		if !m.present(&r.packet) {
+		if !m.present(p) {
 			continue
 		}
 		if only != nil {
-			return nil
+			return nil, false
 		}
 		only = m
 	}
-	if only == nil {
+	return only, only != nil
+}
+
+// oneMethod returns the proof of the only method in r, or nil. What the client
+// may not use is recognised, and no more than that.
+func oneMethod(r *request) proof.Proof {
+	only, one := onlyMethod(&r.packet)
+	if !one {
 		return nil
 	}
 	p := only.proof(r)
@@ -76,9 +82,17 @@ type pap struct{}
 
 func (pap) present(p *packet) bool { return p.has(attrUserPassword) }
 
-// proof decodes the password. What follows its first NUL must be NUL: a
-// password cut short there would be another one than was typed.
 func (pap) proof(r *request) proof.Proof {
+	text := pap{}.text(r)
+	if text == nil {
+		return nil
+	}
+	return proof.Cleartext(text)
+}
+
+// text decodes the password into r.password. What follows its first NUL must be
+// NUL: a password cut short there would be another one than was typed.
+func (pap) text(r *request) []byte {
 	hidden, count := r.packet.find(attrUserPassword)
 	n := len(hidden)
 	if count != 1 || n < digestLen || n > maxPassword || n%digestLen != 0 {
@@ -99,7 +113,7 @@ func (pap) proof(r *request) proof.Proof {
 	if len(text) == 0 {
 		return nil
 	}
-	return proof.Cleartext(text)
+	return text
 }
 
 // chap is CHAP-Password (RFC 2865, section 5.3).

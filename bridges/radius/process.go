@@ -109,14 +109,19 @@ func (s *Server) decide(ctx context.Context, r *request) {
 		s.trouble(r, "attempt not decided in time", err)
 		return
 	}
+	s.conclude(r, &attempt, &grant, err, nil)
+}
+
+// conclude answers r, whose attempt a was decided with g or err. What can be
+// sent at once goes out on l, if there is one.
+func (s *Server) conclude(r *request, a *core.Attempt, g *core.Grant, err error, l *lane) {
 	switch answer(err) {
 	case actionAccept:
-		s.accept(r, grant)
+		s.accept(r, g, l)
 	case actionReject:
-		s.reject(r, attempt.Account)
+		s.reject(r, a.Account, l)
 	case actionHush:
-		s.hush(r.client.peer, r.exchange, dropThrottled)
-		s.seeRequest(r, outcome{drop: dropThrottled})
+		s.hush(r, dropThrottled)
 	default:
 		why := dropInternal
 		if core.KindOf(err) == core.KindUnavailable {
@@ -125,8 +130,8 @@ func (s *Server) decide(ctx context.Context, r *request) {
 		s.give(r, why)
 		s.trouble(r, "attempt not decided", err)
 	}
-	if s.log.Enabled(ctx, slog.LevelDebug) {
-		s.log.DebugContext(ctx, "attempt", "client", r.client.Name, "account", r.table.name(attempt.Account),
+	if s.log.Enabled(s.ctx, slog.LevelDebug) {
+		s.log.DebugContext(s.ctx, "attempt", "client", r.client.Name, "account", r.table.name(a.Account),
 			"source", r.source(), "granted", err == nil, "reason", core.ReasonOf(err))
 	}
 }
@@ -154,8 +159,8 @@ func late(ctx context.Context) bool {
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
-func (s *Server) accept(r *request, grant core.Grant) {
-	reply, err := r.accept(grant)
+func (s *Server) accept(r *request, g *core.Grant, l *lane) {
+	reply, err := r.accept(g)
 	if err != nil {
 		why := dropReplyTooLarge
 		if errors.Is(err, errReplyUnknown) {
@@ -165,39 +170,64 @@ func (s *Server) accept(r *request, grant core.Grant) {
 		s.trouble(r, "Access-Accept not sent", err)
 		return
 	}
-	if !r.client.peer.history.answer(r.exchange, reply, time.Now()) {
-		s.counters.drop(dropSuperseded)
-		return
+	if s.answered(r, reply, time.Now()) {
+		s.reply(l, reply, &r.path)
+		s.seeRequest(r, outcome{reply: reply})
 	}
-	s.send(&r.path, reply)
-	s.seeRequest(r, outcome{reply: reply})
+}
+
+// answered ends the exchange of r with reply, and says whether its device still
+// waits for it.
+func (s *Server) answered(r *request, reply []byte, now time.Time) bool {
+	ok := r.client.peer.history.answer(r.exchange, reply, now)
+	r.exchange = nil // it is the history's now
+	if !ok {
+		s.counters.drop(dropSuperseded)
+	}
+	return ok
 }
 
 // reject has the same Access-Reject sent for every reason, RejectDelay and a
 // jitter of the account after the request came.
-func (s *Server) reject(r *request, account string) {
+func (s *Server) reject(r *request, account string, l *lane) {
 	reply, err := r.reject()
 	if err != nil || len(reply) > len(r.packet.raw) {
-		s.hush(r.client.peer, r.exchange, dropAmplification)
-		s.seeRequest(r, outcome{drop: dropAmplification})
+		s.hush(r, dropAmplification)
 		return
 	}
 	wait := r.table.config.rejectDelay()
-	wait += time.Duration(s.verifier.Jitter(account) % uint64(wait/4+1))
-	d := &delayed{due: r.arrived.Add(wait), reply: reply, path: r.path, peer: r.client.peer, exchange: r.exchange}
-	if !s.delays.add(d) {
-		s.hush(r.client.peer, r.exchange, dropDelayFull)
-		s.seeRequest(r, outcome{drop: dropDelayFull})
-		return
+	if most := uint64(wait / 4); most > 0 {
+		wait += time.Duration(s.verifier.Jitter(account) % (most + 1))
 	}
-	s.seeRequest(r, outcome{reply: reply, wait: wait})
+	p, now, due := r.client.peer, time.Now(), r.arrived.Add(wait)
+	switch {
+	case due.After(now):
+		if !s.delays.add(due, r.client.mostDelayed(wait), reply, &r.path, p, r.exchange) {
+			s.hush(r, dropDelayFull)
+			return
+		}
+		r.exchange = nil // it waits with the reply
+		s.seeRequest(r, outcome{reply: reply, wait: wait})
+	case !p.failures.pass(now):
+		s.hush(r, dropFailureRate)
+	case s.answered(r, reply, now):
+		s.reply(l, reply, &r.path)
+		s.seeRequest(r, outcome{reply: reply})
+	}
+}
+
+// mostDelayed is how many Rejects of c may wait, each for wait: as many as may
+// be sent until then.
+func (c *client) mostDelayed(wait time.Duration) int32 {
+	return max(maxDelayedPerPeer, int32(float64(c.failures())*wait.Seconds()*1.25))
 }
 
 // sendDelayed sends a Reject that is due, if its client has not had too many.
 func (s *Server) sendDelayed(d *delayed) {
 	now := time.Now()
 	if !d.peer.failures.pass(now) {
-		s.hush(d.peer, d.exchange, dropFailureRate)
+		s.counters.drop(dropFailureRate)
+		d.peer.history.answer(d.exchange, nil, now)
 		return
 	}
 	if !d.peer.history.answer(d.exchange, d.reply, now) {
@@ -213,13 +243,16 @@ func (s *Server) give(r *request, why drop) {
 	s.seeRequest(r, outcome{drop: why})
 	if r.exchange != nil {
 		r.client.peer.history.forget(r.exchange)
+		r.exchange = nil
 	}
 }
 
-// hush ends an exchange that was decided in a silence that lasts.
-func (s *Server) hush(p *peer, e *exchange, why drop) {
+// hush ends the exchange of r in a silence that lasts.
+func (s *Server) hush(r *request, why drop) {
 	s.counters.drop(why)
-	p.history.answer(e, nil, time.Now())
+	s.seeRequest(r, outcome{drop: why})
+	r.client.peer.history.answer(r.exchange, nil, time.Now())
+	r.exchange = nil
 }
 
 // trouble logs what is our fault or that of what is behind us.

@@ -9,14 +9,18 @@ import (
 // socket. datagram, from and l are the reader's, and are free again when handle
 // returns.
 func (s *Server) handle(datagram []byte, from *path, l *lane) {
-	p := &l.packet
+	p := &l.request.packet
 	defer func() {
 		if v := recover(); v != nil {
-			s.counters.drop(dropPanic)
+			s.give(&l.request, dropPanic)
 			s.panicked(v)
 		}
 	}()
-	now := time.Now()
+	l.request.exchange = nil
+	now := l.now
+	if now.IsZero() {
+		now = time.Now()
+	}
 	t := s.table.Load()
 	source := from.source()
 	c := t.client(source)
@@ -51,9 +55,10 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 }
 
 // admit takes what is genuine: a repeat gets the answer of before, and what is
-// new goes to the workers of its client.
+// new is decided here if that needs no time, or goes to the workers of its
+// client.
 func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now time.Time) {
-	p := &l.packet
+	p := &l.request.packet
 	var e *exchange
 	if p.code() == codeAccountingRequest {
 		s.admitReport(t, c, k, l, from, now)
@@ -66,6 +71,9 @@ func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now tim
 			return
 		}
 	} else if e = s.exchange(t, c, l, from, now); e == nil {
+		return
+	}
+	if s.atOnce(t, c, k, e, l, from, now) {
 		return
 	}
 	r := s.requests.Get().(*request)
@@ -86,9 +94,9 @@ func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now tim
 
 // exchange begins one for a new request, and deals with every other one.
 func (s *Server) exchange(t *table, c *client, l *lane, from *path, now time.Time) *exchange {
-	p := &l.packet
-	at := slot{from: from.from, sock: from.sock.number(), id: p.id()}
-	verdict, e, reply := c.peer.history.take(at, authenticator(p.authenticator()), c.AllowReplayedAuthenticator || p.code() == codeAccountingRequest, now)
+	p := &l.request.packet
+	lax := c.AllowReplayedAuthenticator || p.code() == codeAccountingRequest
+	verdict, e, reply := c.peer.history.take(slotOf(from, p.id()), authenticator(p.authenticator()), lax, now, l.repeated[:0])
 	why := dropNone
 	switch verdict {
 	case verdictNew:
@@ -99,13 +107,14 @@ func (s *Server) exchange(t *table, c *client, l *lane, from *path, now time.Tim
 	case verdictFull:
 		why = dropCacheFull
 	case verdictRepeat:
+		l.repeated = reply
 		switch {
-		case reply == nil:
+		case len(reply) == 0:
 			why = dropDuplicate
 		case reply[0] == codeAccessReject && !c.peer.failures.pass(now):
 			why = dropFailureRate
 		default:
-			l.send(s, reply, from)
+			s.reply(l, reply, from)
 			s.see(t, c, from, p.raw, outcome{reply: reply, repeat: true})
 			return nil
 		}
@@ -113,6 +122,29 @@ func (s *Server) exchange(t *table, c *client, l *lane, from *path, now time.Tim
 	s.counters.drop(why)
 	s.see(t, c, from, p.raw, outcome{drop: why})
 	return nil
+}
+
+// atOnce decides the Access-Request at hand in the reader, if the Verifier has
+// the answer at hand too. What is anything but a well-formed PAP is left to the
+// workers, while it says false, and so is everything while somebody watches.
+func (s *Server) atOnce(t *table, c *client, k *key, e *exchange, l *lane, from *path, now time.Time) bool {
+	if s.prompt == nil || e == nil || s.watched() || k.old && l.request.packet.signatures == 0 {
+		return false
+	}
+	r := &l.request
+	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, k, e, now
+	typed := r.onlyText()
+	if typed != nil {
+		l.attempt = r.attemptOf(&l.spelled)
+		decided, err := s.prompt.VerifyText(&l.attempt, typed, &l.grant)
+		clear(r.password[:])
+		if decided {
+			s.conclude(r, &l.attempt, &l.grant, err, l)
+			return true
+		}
+	}
+	r.exchange = nil // it goes with the request
+	return false
 }
 
 // remember turns RequireAuto on for good.

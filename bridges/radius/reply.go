@@ -24,8 +24,12 @@ type replyBuilder struct {
 	buf []byte
 }
 
-func beginReply(code, id byte) replyBuilder {
-	b := replyBuilder{buf: make([]byte, headerLen+2+digestLen, 128)}
+func beginReply(code, id byte) replyBuilder { return beginReplyIn(make([]byte, 0, 128), code, id) }
+
+// beginReplyIn is beginReply with room for what it makes.
+func beginReplyIn(room []byte, code, id byte) replyBuilder {
+	var empty [headerLen + 2 + digestLen]byte
+	b := replyBuilder{buf: append(room[:0], empty[:]...)}
 	b.buf[0], b.buf[1] = code, id
 	b.buf[headerLen], b.buf[headerLen+1] = attrMessageAuthenticator, 2+digestLen
 	return b
@@ -66,11 +70,19 @@ func (b *replyBuilder) seal(k *key, p *packet) ([]byte, error) {
 }
 
 func (r *request) reject() ([]byte, error) {
-	b := beginReply(codeAccessReject, r.packet.id())
+	b := r.begin(codeAccessReject)
 	if r.mschap != nil {
 		r.mschap.fail(&b)
 	}
 	b.echo(&r.packet)
+	return r.seal(b)
+}
+
+// begin begins the reply to r, in the room that r has for it.
+func (r *request) begin(code byte) replyBuilder { return beginReplyIn(r.reply, code, r.packet.id()) }
+
+func (r *request) seal(b replyBuilder) ([]byte, error) {
+	r.reply = b.buf
 	return b.seal(r.key, &r.packet)
 }
 
@@ -84,11 +96,11 @@ func (r *request) alive() ([]byte, error) {
 	return b.seal(r.key, &r.packet)
 }
 
-func (r *request) accept(g core.Grant) ([]byte, error) {
+func (r *request) accept(g *core.Grant) ([]byte, error) {
 	if len(g.Session) > maxValue {
 		return nil, errSessionTooLarge
 	}
-	b := beginReply(codeAccessAccept, r.packet.id())
+	b := r.begin(codeAccessAccept)
 	if len(g.Session) > 0 {
 		b.add(attrClass, g.Session)
 	}
@@ -103,7 +115,7 @@ func (r *request) accept(g core.Grant) ([]byte, error) {
 	for _, a := range configured {
 		b.buf = append(b.buf, a.wire...)
 	}
-	return b.seal(r.key, &r.packet)
+	return r.seal(b)
 }
 
 // attributes returns what the configuration says of g, the later instead of
@@ -111,16 +123,21 @@ func (r *request) accept(g core.Grant) ([]byte, error) {
 // the app password, whose name or value was known when it was made, and is not
 // any more: without it the device would get what it was not to have, such as
 // another network.
-func (t *table) attributes(c *client, g core.Grant) ([]Attribute, error) {
+func (t *table) attributes(c *client, g *core.Grant) ([]Attribute, error) {
 	all := c.Reply
-	groups := map[string]bool{}
+	var groups map[string]bool
 	for _, name := range g.Groups {
 		if len(t.config.Replies.Groups[name]) > 0 {
+			if groups == nil {
+				groups = map[string]bool{}
+			}
 			groups[name] = true
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		all = override(all, t.config.Replies.Groups[name])
+	if len(groups) > 0 {
+		for _, name := range slices.Sorted(maps.Keys(groups)) {
+			all = override(all, t.config.Replies.Groups[name])
+		}
 	}
 	if g.Profile != "" {
 		all = override(all, t.config.Replies.Profiles[g.Profile])

@@ -41,6 +41,7 @@ type request struct {
 	exchange *exchange
 	arrived  time.Time
 
+	reply    []byte // room for it
 	buf      [maxPacket]byte
 	password [maxPassword]byte
 	mschap   *exchanged // of a well-formed MS-CHAP2-Response, else nil
@@ -63,16 +64,34 @@ const (
 
 // attempt decodes r. This is the first time that anything in it is decoded.
 func (r *request) attempt() core.Attempt {
+	a := r.attemptOf(nil)
+	if name, count := r.packet.find(attrUserName); count == 1 && len(name) > 0 && !r.asksWithoutPassword() {
+		a.Proof = oneMethod(r)
+	}
+	return a
+}
+
+// onlyText decodes the password of r, if that is all that r presents and is
+// well-formed; else it returns nil.
+func (r *request) onlyText() []byte {
+	name, count := r.packet.find(attrUserName)
+	if count != 1 || len(name) == 0 || r.asksWithoutPassword() || !r.client.takes(proof.MethodCleartext) {
+		return nil
+	}
+	if only, one := onlyMethod(&r.packet); !one || only != (pap{}) {
+		return nil
+	}
+	return pap{}.text(r)
+}
+
+// attemptOf is attempt without the proof.
+func (r *request) attemptOf(known *spellings) core.Attempt {
 	a := core.Attempt{Service: r.client.service, Client: r.client.Name, Source: r.source(), Port: r.packet.port()}
 	if station, count := r.packet.find(attrCallingStationID); count > 0 {
-		a.Device = device(station)
+		a.Device = known.device(station)
 	}
-	name, count := r.packet.find(attrUserName)
-	if count > 0 {
-		a.Account = r.table.account(string(name))
-	}
-	if count == 1 && len(name) > 0 && !r.asksWithoutPassword() {
-		a.Proof = oneMethod(r)
+	if name, count := r.packet.find(attrUserName); count > 0 {
+		a.Account = r.table.account(known.name(name))
 	}
 	return a
 }

@@ -16,6 +16,7 @@ import (
 // goroutines.
 type Server struct {
 	verifier Verifier
+	prompt   Prompt // verifier, if it is one
 	memory   Memory
 	log      *slog.Logger
 
@@ -71,6 +72,7 @@ func Listen(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server
 // newServer is Listen without sockets.
 func newServer(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server, error) {
 	s := &Server{verifier: v, memory: memory, log: log, delays: newDelays(), olds: sieve{every: time.Hour}}
+	s.prompt, _ = v.(Prompt)
 	s.requests.New = func() any { return new(request) }
 	t, err := s.prepare(config, nil)
 	if err != nil {
@@ -186,8 +188,14 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	var errs []error
 	s.cancel()
-	if !s.closed {
-		s.closed = true
+	closing := !s.closed
+	s.closed = true
+	for _, k := range s.sockets {
+		k.stop()
+	}
+	s.mu.Unlock()
+	s.running.Wait() // what was read is answered
+	if closing {
 		for _, k := range s.sockets {
 			errs = append(errs, k.close())
 		}
@@ -195,8 +203,6 @@ func (s *Server) Close() error {
 			errs = append(errs, s.disconnects.close())
 		}
 	}
-	s.mu.Unlock()
-	s.running.Wait()
 	return errors.Join(errs...)
 }
 
@@ -254,5 +260,6 @@ func (s *Server) release(r *request) {
 	r.path, r.table, r.client, r.key, r.exchange = path{}, nil, nil, nil, nil
 	r.finding = finding{}
 	r.packet.move(nil)
+	r.reply = r.reply[:0]
 	s.requests.Put(r)
 }

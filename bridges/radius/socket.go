@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/bridges/radius/datagram"
+	"github.com/keywicket/keywicket/core"
 )
 
 const (
@@ -59,6 +60,13 @@ func listenSocket(address string, id uint16) (*socket, error) {
 // addr is what was bound, with the port that the kernel chose for port 0.
 func (k *socket) addr() netip.AddrPort { return k.conns[0].Addr() }
 
+// stop ends every read.
+func (k *socket) stop() {
+	for _, c := range k.conns {
+		_ = c.SetReadDeadline(time.Now())
+	}
+}
+
 func (k *socket) close() error {
 	var errs []error
 	for _, c := range k.conns {
@@ -82,8 +90,13 @@ func (k *socket) send(reply []byte, to *path) error {
 // A lane is what one reader works with. Its answers go out together, once all
 // that was read together is looked at.
 type lane struct {
-	packet packet           // of the datagram at hand
-	out    *datagram.Writer // nil: each by itself
+	request  request          // the one at hand; its packet is a view of the datagram
+	out      *datagram.Writer // nil: each by itself
+	now      time.Time        // when the datagram was read; zero: now
+	attempt  core.Attempt
+	grant    core.Grant
+	repeated []byte
+	spelled  spellings
 }
 
 // read hands every datagram of c to the server until c is closed.
@@ -103,6 +116,7 @@ func (s *Server) read(ctx context.Context, k *socket, c *datagram.Conn) {
 			}
 			continue
 		}
+		l.now = time.Now()
 		for data, from, ok := r.Next(); ok; data, from, ok = r.Next() {
 			at.from, at.local, at.iface = from.Peer, from.Local, from.Iface
 			s.handle(data, &at, l)
@@ -111,9 +125,9 @@ func (s *Server) read(ctx context.Context, k *socket, c *datagram.Conn) {
 	}
 }
 
-// send puts a reply to those that go out together.
-func (l *lane) send(s *Server, reply []byte, to *path) {
-	if l.out == nil {
+// reply puts a reply to those that go out together; without a lane it goes by itself.
+func (s *Server) reply(l *lane, reply []byte, to *path) {
+	if l == nil || l.out == nil {
 		s.send(to, reply)
 		return
 	}

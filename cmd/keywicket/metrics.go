@@ -62,20 +62,31 @@ func bridgeOf(service string) string {
 }
 
 // timed measures how long a Verifier takes.
-func (m *metrics) timed(v radius.Verifier) radius.Verifier {
-	return timedVerifier{Verifier: v, seconds: m.duration.WithLabelValues("radius")}
+func (m *metrics) timed(e *core.Engine) radius.Verifier {
+	return timedVerifier{Engine: e, seconds: m.duration.WithLabelValues("radius")}
 }
 
 type timedVerifier struct {
-	radius.Verifier
+	*core.Engine
 	seconds prometheus.Observer
 }
 
+var _ radius.Prompt = timedVerifier{}
+
 func (v timedVerifier) Verify(ctx context.Context, a core.Attempt) (core.Grant, error) {
 	start := time.Now()
-	g, err := v.Verifier.Verify(ctx, a)
+	g, err := v.Engine.Verify(ctx, a)
 	v.seconds.Observe(time.Since(start).Seconds())
 	return g, err
+}
+
+func (v timedVerifier) VerifyText(a *core.Attempt, typed []byte, g *core.Grant) (decided bool, err error) {
+	start := time.Now()
+	decided, err = v.Engine.VerifyText(a, typed, g)
+	if decided {
+		v.seconds.Observe(time.Since(start).Seconds())
+	}
+	return decided, err
 }
 
 // register shows the counters of a bridge.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,13 @@ func policyOf(f *config.File) core.Policy {
 			profile.Methods = append(profile.Methods, proof.Method(m))
 		}
 		p.Profiles[c.Name] = profile
+	}
+	if f.Radius != nil {
+		p.FailuresPerSecond = make(map[string]int, len(f.Radius.Clients))
+		for _, c := range f.Radius.Clients { // of those that share a service, the most of one
+			service := cmp.Or(c.Service, c.Name)
+			p.FailuresPerSecond["radius/"+service] = max(c.FailuresPerSecond, p.FailuresPerSecond["radius/"+service])
+		}
 	}
 	return p
 }
@@ -195,7 +203,7 @@ func radiusClient(f *config.File, d *radius.Dictionary, faults *config.Faults, c
 	}
 	client := radius.Client{
 		Name: c.Name, Prefixes: c.Address, AllowAny: c.AllowAny, Secrets: secrets, OldUntil: c.OldSecretUntil, AllowWeakSecret: c.AllowWeakSecret,
-		AllowUnsignedProxyState: !c.LimitProxyState, AllowReplayedAuthenticator: c.AllowRepeatedAuthenticator,
+		AllowUnsignedProxyState: !c.LimitProxyState, AllowReplayedAuthenticator: c.AllowRepeatedAuthenticator, FailuresPerSecond: c.FailuresPerSecond,
 		ServiceName: c.Service, AllowInsecureMSCHAP: c.AllowInsecureMSCHAP, Reply: replies(f, d, faults, c.Reply, "radius", "client", c.Name),
 	}
 	client.DisconnectOff, client.DisconnectTo = c.Disconnect.Off, netip.AddrPortFrom(c.Disconnect.Addr, c.Disconnect.Port)

@@ -106,7 +106,11 @@ func appendField(dst []byte, name, text string) []byte {
 // appendText appends text as a JSON string of printable ASCII.
 func appendText(dst []byte, text string) []byte {
 	dst = append(dst, '"')
-	for _, r := range cut(text) {
+	text = cut(text)
+	if isPlain(text) {
+		return append(append(dst, text...), '"')
+	}
+	for _, r := range text {
 		switch {
 		case r == '"' || r == '\\':
 			dst = append(dst, '\\', byte(r))
@@ -121,6 +125,16 @@ func appendText(dst []byte, text string) []byte {
 		}
 	}
 	return append(dst, '"')
+}
+
+// isPlain says whether text stands in a line as it is.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func appendUnit(dst []byte, u rune) []byte {

@@ -173,6 +173,7 @@ type Client struct {
 	Methods                    []string // MethodCleartext, MethodCHAP, MethodMSCHAPv2
 	AllowInsecureMSCHAP        bool     // MethodMSCHAPv2 outside a tunnel
 	AllowRepeatedAuthenticator bool
+	FailuresPerSecond          int // that are answered
 	Reply                      []Attribute
 	Disconnect                 Disconnect
 }

@@ -64,7 +64,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	c := parseGood(t, smallest+"[radius]\nlisten=[\"[::1]:1812\"]\n[radius.client.a]\naddress=[\"::1\"]\nsecret_file=\"a\"\n[pam]\n")
-	wantClient := Client{Name: "a", Service: "a", SecretFile: "/etc/keywicket/a", Address: []netip.Prefix{netip.MustParsePrefix("::1/128")}, Methods: []string{"cleartext"}}
+	wantClient := Client{Name: "a", Service: "a", SecretFile: "/etc/keywicket/a", Address: []netip.Prefix{netip.MustParsePrefix("::1/128")}, Methods: []string{"cleartext"}, FailuresPerSecond: 200}
 	if !reflect.DeepEqual(c.Radius.Clients, []Client{wantClient}) {
 		t.Errorf("client %+v, want %+v", c.Radius.Clients, wantClient)
 	}

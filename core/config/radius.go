@@ -13,6 +13,13 @@ import (
 // rejectDelayMax keeps the answer within the time that devices wait for one.
 const rejectDelayMax = 5 * time.Second
 
+// A server that refuses more than a device expects is taken for a dead one, and
+// one that refuses everything answers whoever guesses.
+const (
+	defaultFailures = 200
+	maxFailures     = 100_000
+)
+
 // mappedBits is the length of ::ffff:0:0/96, in front of every IPv4 address
 // that is written as an IPv6 one (RFC 4291, section 2.5.5.2).
 const mappedBits = 96
@@ -77,6 +84,7 @@ func readClient(t *table, allowInline bool, owners map[netip.Prefix]string) Clie
 		AllowAny:                   t.flag("allow_any", false),
 		AllowInsecureMSCHAP:        t.flag("allow_insecure_mschap", false),
 		AllowRepeatedAuthenticator: t.flag("allow_repeated_authenticator", false),
+		FailuresPerSecond:          t.number("failures_per_second", defaultFailures, 1, maxFailures),
 		Reply:                      t.reply("reply"),
 	}
 	if wrong := checkName(c.Service); wrong != "" && t.has("service") {

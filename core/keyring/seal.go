@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -40,12 +41,32 @@ const (
 // key of the store. Only Open with the same kind and key opens it.
 func (k *Keyring) Seal(kind, key string, plain []byte) []byte {
 	r := k.current.Load().newest()
-	b := make([]byte, sealedAt, Overhead+len(plain))
-	b[0] = version
-	copy(b[1:], r.id[:])
-	nonce := b[headerSize:sealedAt]
-	rand.Read(nonce) // never fails (crypto/rand since Go 1.24)
-	return r.seal.Seal(b, nonce, plain, additional(b[:headerSize], kind, key))
+	b := r.envelope(make([]byte, 0, Overhead+len(plain)))
+	return r.seal.Seal(b, b[headerSize:], plain, additional(nil, b[:headerSize], kind, key))
+}
+
+// AppendSeal appends what Seal returns to dst, and allocates nothing where that
+// has room enough: what is handed to the cipher stands behind it meanwhile.
+func (k *Keyring) AppendSeal(dst []byte, kind, key string, plain []byte) []byte {
+	r := k.current.Load().newest()
+	sealed, bound := Overhead+len(plain), headerSize+8+len(kind)+len(key)
+	dst = slices.Grow(dst, sealed+bound+len(plain))
+	end := len(dst) + sealed
+	b := r.envelope(dst[len(dst):len(dst):end])
+	bind := additional(dst[end:end:cap(dst)], b[:headerSize], kind, key)
+	open := append(bind, plain...)[bound:]
+	out := r.seal.Seal(b, b[headerSize:], open, bind)
+	clear(open)
+	return dst[:len(dst)+len(out)]
+}
+
+// envelope appends the head of an envelope to b: all but what is encrypted.
+func (r *rootKey) envelope(b []byte) []byte {
+	b = append(append(b, version), r.id[:]...)
+	var nonce [chacha20poly1305.NonceSizeX]byte
+	b = append(b, nonce[:]...)
+	rand.Read(b[len(b)-len(nonce):]) // never fails (crypto/rand since Go 1.24)
+	return b
 }
 
 // Open returns what was given to Seal. The error wraps ErrVersion,
@@ -65,7 +86,7 @@ func (k *Keyring) Open(kind, key string, sealed []byte) ([]byte, error) {
 	if r == nil {
 		return nil, unknownKey(id)
 	}
-	plain, err := r.seal.Open(nil, sealed[headerSize:sealedAt], sealed[sealedAt:], additional(sealed[:headerSize], kind, key))
+	plain, err := r.seal.Open(nil, sealed[headerSize:sealedAt], sealed[sealedAt:], additional(nil, sealed[:headerSize], kind, key))
 	if err != nil {
 		return nil, ErrTampered // the cause says less
 	}
@@ -83,10 +104,10 @@ func SealedWith(sealed []byte) (KeyID, bool) {
 
 func unknownKey(id KeyID) error { return fmt.Errorf("%w: key id %s", ErrUnknownKey, id) }
 
-// additional binds an envelope to its header and its place. Lengths go before
-// the texts, so that no octet can move from the kind to the key.
-func additional(header []byte, kind, key string) []byte {
-	b := make([]byte, 0, len(header)+8+len(kind)+len(key))
+// additional appends to b what binds an envelope to its header and its place.
+// Lengths go before the texts, so that no octet can move from the kind to the key.
+func additional(b, header []byte, kind, key string) []byte {
+	b = slices.Grow(b, len(header)+8+len(kind)+len(key))
 	b = append(b, header...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(kind)))
 	b = append(b, kind...)

@@ -1,0 +1,82 @@
+package radius
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+)
+
+func numbered(n int) (a authenticator) {
+	binary.BigEndian.PutUint64(a[:], uint64(n))
+	return a
+}
+
+// R8: whatever comes, within the room that there is, is known for five minutes
+// and not for longer, and nothing else is.
+func TestR8Replays(t *testing.T) {
+	const perSecond, seconds = 400, 330
+	now := time.Now()
+	r := newReplays(now)
+	r.limit = replayBudget
+	at := func(n int) time.Time { return now.Add(time.Duration(n) * time.Second / perSecond) }
+	for n := range perSecond * seconds {
+		if r.seen(numbered(n), at(n)) {
+			t.Fatalf("number %d never came", n)
+		}
+		r.add(numbered(n), at(n))
+	}
+	last := perSecond*seconds - 1
+	end := at(last)
+	for n := range last {
+		gone := end.Sub(at(n))
+		if seen := r.seen(numbered(n), end); seen != (gone < replayKept) && (gone-replayKept).Abs() > replayUnit {
+			t.Fatalf("number %d came %v ago: seen %v", n, gone, seen)
+		}
+	}
+	if size := r.size(); size > 4*perSecond*300 || len(r.tables) > 6 {
+		t.Errorf("room for %d in %d tables", size, len(r.tables))
+	}
+	r.forget(numbered(last))
+	if r.seen(numbered(last), end) || !r.seen(numbered(last-1), end) {
+		t.Error("not that one is forgotten")
+	}
+	// Long after, nothing is left, and the tables are used again.
+	for n := range 10 * perSecond {
+		r.add(numbered(-n-1), end.Add(time.Hour))
+	}
+	if r.seen(numbered(last-1), end.Add(time.Hour)) || len(r.tables) > 1 {
+		t.Errorf("%d tables after an hour", len(r.tables))
+	}
+}
+
+// R8: where there is no more room the oldest go, and never the newest.
+func TestR8ReplaysAtTheLimit(t *testing.T) {
+	now := time.Now()
+	r := newReplays(now)
+	r.limit = 8 * firstBuckets * bucketLen
+	for n := range 100_000 {
+		at := now.Add(time.Duration(n) * time.Millisecond)
+		r.add(numbered(n), at)
+		if n >= 500 && !r.seen(numbered(n-500), at) {
+			t.Fatalf("number %d is gone after 500 others", n-500)
+		}
+		if r.size() > r.limit {
+			t.Fatalf("room for %d, the limit is %d", r.size(), r.limit)
+		}
+	}
+}
+
+func BenchmarkReplays(b *testing.B) {
+	now := time.Now()
+	r := newReplays(now)
+	r.limit = replayBudget
+	n := 0
+	for b.Loop() {
+		at := now.Add(time.Duration(n) * 20 * time.Microsecond) // 50,000 a second
+		if r.seen(numbered(n), at) {
+			b.Fatal("it never came")
+		}
+		r.add(numbered(n), at)
+		n++
+	}
+}

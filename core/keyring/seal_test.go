@@ -1,0 +1,31 @@
+package keyring_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/keywicket/keywicket/core/keyring"
+)
+
+// AppendSeal is Seal behind what is there, and allocates nothing where there is
+// room.
+func TestAppendSeal(t *testing.T) {
+	k, err := keyring.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range []int{0, 10, 100, 500} {
+		before := append(make([]byte, 0, room+6), "before"...)
+		got := k.AppendSeal(before, "session", "vpn1", []byte("plain"))
+		if string(got[:6]) != "before" || len(got) != 6+keyring.Overhead+5 {
+			t.Fatalf("%d octets of room: %q", room, got)
+		}
+		plain, err := k.Open("session", "vpn1", got[6:])
+		if err != nil || string(plain) != "plain" {
+			t.Errorf("%d octets of room: %q, %v", room, plain, err)
+		}
+		if _, err := k.Open("session", "vpn2", got[6:]); err == nil {
+			t.Error("it opens in another place")
+		}
+	}
+}
