@@ -99,13 +99,15 @@ type flushBatch struct {
 
 // flushOne adds the record of name to b.
 func (e *Engine) flushOne(ctx context.Context, name string, b *flushBatch) error {
-	if _, err := e.store.Get(ctx, record.PrefixAccount+name); err != nil {
-		err = storeError("flush", err)
-		if k := KindOf(err); k == KindNotFound || k == KindInternal {
-			b.outcomes[name] = writeNowhere
-			return nil
+	if a := e.atHand(name); a == nil || a.revision == 0 { // else it has a record
+		if _, err := e.store.Get(ctx, record.PrefixAccount+name); err != nil {
+			err = storeError("flush", err)
+			if k := KindOf(err); k == KindNotFound || k == KindInternal {
+				b.outcomes[name] = writeNowhere
+				return nil
+			}
+			return err
 		}
-		return err
 	}
 	rec, rev, err := e.readActivity(ctx, name)
 	if err != nil {
