@@ -1,7 +1,6 @@
 package radius
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -35,9 +34,6 @@ func slotOf(from *path, id byte) slot {
 	}
 	return s
 }
-
-// source returns the address in s, IPv4 as IPv4.
-func (s *slot) source() netip.Addr { return netip.AddrFrom16(s.addr).Unmap() }
 
 // An exchange is a request that was taken, and its answer once there is one.
 // Then it is the history's alone, which uses it again.
