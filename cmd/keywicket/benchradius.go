@@ -44,7 +44,7 @@ func (a *app) benchRadius() *cobra.Command {
 		Short: "Put a RADIUS server under load, and check every reply",
 		Long: `Put a RADIUS server, this one or any other, under load as many devices do at
 once, and check the Response Authenticator and the Message-Authenticator of every
-reply. By default so many requests wait for a reply at a time (--in-flight);
+reply; one that has none is counted. By default so many requests wait for a reply at a time (--in-flight);
 with --rate so many are sent each second, whatever the server does.
 
 These are real attempts. A server that delays its rejects delays this too: for
@@ -202,6 +202,7 @@ type benchJSON struct {
 	Rejected     uint64  `json:"rejected"`
 	Mistaken     uint64  `json:"mistaken"`
 	Forged       uint64  `json:"forged"`
+	Unsigned     uint64  `json:"unsigned"`
 	Repeats      uint64  `json:"repeats"`
 	Lost         uint64  `json:"lost"`
 	Flooded      uint64  `json:"flooded,omitempty"`
@@ -221,7 +222,7 @@ func benchOut(r *load.Result, cpu time.Duration) benchJSON {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	at := func(p float64) float64 { return ms(r.Latencies.Percentile(p)) }
 	out := benchJSON{
-		Seconds: r.Elapsed.Seconds(), PerSecond: r.PerSecond(), Accepted: r.Accepted, Rejected: r.Rejected, Mistaken: r.Mistaken, Forged: r.Forged,
+		Seconds: r.Elapsed.Seconds(), PerSecond: r.PerSecond(), Accepted: r.Accepted, Rejected: r.Rejected, Mistaken: r.Mistaken, Forged: r.Forged, Unsigned: r.Unsigned,
 		Repeats: r.Repeats, Lost: r.Lost, Flooded: r.Flooded, FloodAnswers: r.Answered,
 		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Most: ms(r.Latencies.Most()), Late: ms(r.Late), Offload: r.Offload,
 	}
@@ -242,6 +243,9 @@ func (a *app) showBench(b *radiusBench, r *load.Result, cpu time.Duration) error
 		a.printf("%.0f replies a second for %.1f s: %d accepted, %d rejected\n", out.PerSecond, out.Seconds, out.Accepted, out.Rejected)
 		a.printf("  answered after ms: half %.3f, 90 %% %.3f, 99 %% %.3f, 99.9 %% %.3f, all %.3f\n", out.P50, out.P90, out.P99, out.P999, out.Most)
 		a.printf("  sent again %d, lost %d, accepted or rejected wrongly %d, not genuine %d\n", out.Repeats, out.Lost, out.Mistaken, out.Forged)
+		if out.Unsigned > 0 {
+			a.printf("  without Message-Authenticator, so that they could be forged (CVE-2024-3596): %d\n", out.Unsigned)
+		}
 		if b.Rate > 0 {
 			a.printf("  sent behind its time: %.3f ms at most\n", out.Late)
 		}

@@ -193,9 +193,13 @@ func (f *flow) reply(raw []byte, now time.Time) {
 		return
 	}
 	w := &f.waiting[raw[1]]
-	if !f.signer.genuine(raw, w.raw[4:20]) {
+	genuine, signed := f.signer.genuine(raw, w.raw[4:20])
+	if !genuine {
 		f.count(&f.result.Forged)
 		return
+	}
+	if !signed {
+		f.count(&f.result.Unsigned)
 	}
 	f.done(raw[1])
 	if !f.measuring.Load() {

@@ -81,6 +81,7 @@ type Result struct {
 	Rejected uint64 // wrong ones that were rejected
 	Mistaken uint64 // the other way round
 	Forged   uint64 // replies whose authenticators are wrong
+	Unsigned uint64 // replies without Message-Authenticator (CVE-2024-3596)
 	Repeats  uint64 // datagrams that were sent again
 	Lost     uint64 // requests that were never answered
 	Flooded  uint64 // bad packets
@@ -263,6 +264,7 @@ func (r *Result) add(other *Result) {
 	r.Rejected += other.Rejected
 	r.Mistaken += other.Mistaken
 	r.Forged += other.Forged
+	r.Unsigned += other.Unsigned
 	r.Repeats += other.Repeats
 	r.Lost += other.Lost
 	r.Late = max(r.Late, other.Late)

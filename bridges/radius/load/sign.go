@@ -80,11 +80,15 @@ func (s *signer) sign(b, value []byte) {
 	copy(value, s.mac.Sum(s.out[:0]))
 }
 
-// genuine says whether the Response Authenticator and the Message-Authenticator
-// of a reply are right (RFC 2865, section 3; RFC 3579, section 3.2).
-func (s *signer) genuine(reply, requestAuthenticator []byte) bool {
-	if len(reply) < 38 || int(binary.BigEndian.Uint16(reply[2:])) != len(reply) || reply[20] != 80 || reply[21] != 18 {
-		return false
+// genuine says whether the Response Authenticator of a reply is right (RFC 2865,
+// section 3), and its Message-Authenticator if it has one (RFC 3579, section 3.2).
+func (s *signer) genuine(reply, requestAuthenticator []byte) (genuine, signed bool) {
+	if len(reply) < 20 || int(binary.BigEndian.Uint16(reply[2:])) != len(reply) {
+		return false, false
+	}
+	at, ok := findMessageAuthenticator(reply)
+	if !ok {
+		return false, false
 	}
 	s.copied = append(s.copied[:0], reply...)
 	c := s.copied
@@ -93,10 +97,31 @@ func (s *signer) genuine(reply, requestAuthenticator []byte) bool {
 	s.sum.Write(c)
 	s.sum.Write(s.secret)
 	if subtle.ConstantTimeCompare(s.sum.Sum(s.out[:0]), reply[4:20]) != 1 {
-		return false
+		return false, false
 	}
-	clear(c[22:38])
+	if at == 0 {
+		return true, false
+	}
+	clear(c[at : at+16])
 	s.mac.Reset()
 	s.mac.Write(c)
-	return subtle.ConstantTimeCompare(s.mac.Sum(s.out[:0]), reply[22:38]) == 1
+	return subtle.ConstantTimeCompare(s.mac.Sum(s.out[:0]), reply[at:at+16]) == 1, true
+}
+
+// findMessageAuthenticator returns where its value is in a packet, 0 for none;
+// false for two, or for a packet that is none.
+func findMessageAuthenticator(raw []byte) (at int, ok bool) {
+	for i := 20; i < len(raw); i += int(raw[i+1]) {
+		if len(raw)-i < 2 || raw[i+1] < 2 || int(raw[i+1]) > len(raw)-i {
+			return 0, false
+		}
+		if raw[i] != 80 {
+			continue
+		}
+		if at != 0 || raw[i+1] != 18 {
+			return 0, false
+		}
+		at = i + 2
+	}
+	return at, true
 }
