@@ -14,6 +14,7 @@ const (
 	replayBudget = 1 << 25
 
 	firstBuckets = 64 // of a client's first table: 4 KiB
+	growth       = 4  // a power of two
 	bucketLen    = 8  // fingerprints that are looked at together: 64 octets
 
 	replayUnit = 250 * time.Millisecond
@@ -151,13 +152,14 @@ func (r *replays) size() (n int) {
 	return n
 }
 
-// grow begins a table of twice the size, or returns nil at the limit.
+// grow begins a table of four times the size, so that there are few to look into,
+// or returns nil at the limit.
 func (r *replays) grow() *replayTable {
 	last := r.tables[len(r.tables)-1]
-	if r.size()+2*len(last.buckets)*bucketLen > r.limit {
+	if r.size()+growth*len(last.buckets)*bucketLen > r.limit {
 		return nil
 	}
-	t := &replayTable{buckets: make([]replayBucket, 2*len(last.buckets))}
+	t := &replayTable{buckets: make([]replayBucket, growth*len(last.buckets))}
 	r.tables = append(r.tables, t)
 	return t
 }

@@ -33,7 +33,7 @@ func TestR8Replays(t *testing.T) {
 			t.Fatalf("number %d came %v ago: seen %v", n, gone, seen)
 		}
 	}
-	if size := r.size(); size > 4*perSecond*300 || len(r.tables) > 6 {
+	if size := r.size(); size > 8*perSecond*300 || len(r.tables) > 4 {
 		t.Errorf("room for %d in %d tables", size, len(r.tables))
 	}
 	r.forget(numbered(last))
