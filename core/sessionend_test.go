@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keywicket/keywicket/core"
@@ -174,12 +175,18 @@ func TestEndingInTheBackground(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, x, _ := inUse(t, nil)
-			do(f, x)
-			until(t, "all are ended", func() bool { return len(f.sessions()) == 0 })
-			if len(x.were()) != 3 {
-				t.Errorf("asked for %q", x.were())
-			}
+			synctest.Test(t, func(t *testing.T) { // where time passes only while everybody waits
+				f, x, _ := inUse(t, nil)
+				began := time.Now()
+				do(f, x)
+				until(t, "all are ended", func() bool { return len(f.sessions()) == 0 })
+				if len(x.were()) != 3 {
+					t.Errorf("asked for %q", x.were())
+				}
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("after %v: that is what is found by looking at all now and then", took)
+				}
+			})
 		})
 	}
 }
@@ -203,17 +210,23 @@ func TestEndingAtItsDate(t *testing.T) {
 // TestEndingOfALateStart: a client that tells of a session only after its app
 // password was deleted is told to end it.
 func TestEndingOfALateStart(t *testing.T) {
-	f, x, texts := inUse(t, nil)
-	token := f.signIn("vpn1", texts["laptop"])
-	_, err := f.Delete(f.ctx, alain, "laptop")
-	must(t, err)
-	f.endings(f.clock())
-	must(t, f.report(core.SessionStarts, "late", token, core.SessionReport{Device: "late"}))
-	until(t, "it is ended", func() bool { return slices.Contains(x.were(), "late") && len(f.sessions()) == 2 })
-	until(t, "the audit", func() bool { return len(f.recorded(core.EventSessionEnded)) == 2 })
-	if ev := f.recorded(core.EventSessionEnded)[1]; ev.AppPassword.Name != "laptop" {
-		t.Errorf("recorded as %+v", ev)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f, x, texts := inUse(t, nil)
+		token := f.signIn("vpn1", texts["laptop"])
+		_, err := f.Delete(f.ctx, alain, "laptop")
+		must(t, err)
+		f.endings(f.clock())
+		began := time.Now()
+		must(t, f.report(core.SessionStarts, "late", token, core.SessionReport{Device: "late"}))
+		until(t, "it is ended", func() bool { return slices.Contains(x.were(), "late") && len(f.sessions()) == 2 })
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("after %v: that is what is found by looking at all now and then", took)
+		}
+		until(t, "the audit", func() bool { return len(f.recorded(core.EventSessionEnded)) == 2 })
+		if ev := f.recorded(core.EventSessionEnded)[1]; ev.AppPassword.Name != "laptop" {
+			t.Errorf("recorded as %+v", ev)
+		}
+	})
 }
 
 // TestEndingFails: a client that refuses or says nothing keeps the session in

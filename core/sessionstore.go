@@ -209,7 +209,7 @@ func (e *Engine) loadSession(entry store.Entry) {
 	var rec record.Session
 	e.sessions.mu.Lock()
 	defer e.sessions.mu.Unlock()
-	if err := e.open(record.KindSession, entry.Key, entry.Value, &rec); err != nil || key != sessionKeyOf(rec.Client, string(rec.Id)) { // not a secret: where a record belongs
+	if err := e.open(record.KindSession, entry.Key, entry.Value, &rec); err != nil {
 		e.sessions.damaged = append(e.sessions.damaged, entry.Key)
 		e.sessions.writing.note(key, false)
 		return
