@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/plugins/pam/conversation"
+	"github.com/keywicket/keywicket/plugins/sdk/wire"
 )
 
 // patience is longer than the slowest machine needs.
@@ -236,5 +238,21 @@ func until(t *testing.T, what string, done func() bool) {
 			t.Errorf("waited %s in vain: %s", patience, what)
 			return
 		}
+	}
+}
+
+// Started as a plugin host does, the program is a directory plugin.
+func TestPlugin(t *testing.T) {
+	c := exec.Command(build(t, "0"))
+	h := wire.Handshake()
+	c.Env = []string{h.MagicCookieKey + "=" + h.MagicCookieValue, fmt.Sprintf("PLUGIN_PROTOCOL_VERSIONS=%d", wire.V1)}
+	out, err := c.StdoutPipe()
+	must(t, err)
+	must(t, c.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	must(t, errors.Join(err, c.Process.Kill()))
+	_ = c.Wait() // it was killed
+	if !strings.HasPrefix(line, fmt.Sprintf("1|%d|unix|", wire.V1)) || !strings.Contains(line, "|grpc|") {
+		t.Errorf("it says %q", line)
 	}
 }
