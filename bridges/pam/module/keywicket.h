@@ -1,6 +1,6 @@
 /*
  * What the parts of pam_keywicket share. The wire is described in
- * bridges/pam/PROTOCOL.md; change its constants here and there together.
+ * bridges/pam/doc.go; change its constants here and there together.
  */
 #ifndef KEYWICKET_H
 #define KEYWICKET_H

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROUNDS = 7, SERVICES = 8 };
+enum { ROUNDS = 200, SERVICES = 8 };
 
 static int converse(int count, const struct pam_message **messages, struct pam_response **responses, void *data)
 {
@@ -55,9 +55,9 @@ int main(int argc, char **argv)
 		return 2;
 	for (int round = 0; round < ROUNDS; round++) {
 		for (int i = 0; i < services; i++) {
-			/* A slow one needs fewer. */
-			const int count = best[i] > 1000 ? atoi(argv[2]) / 20 : atoi(argv[2]);
-			const double us = round_us(argv[3 + 2 * i], argv[1], argv[4 + 2 * i], round == 0 ? 10 : count);
+			/* Short rounds, and of a slow one a single login: in some of them nobody else has the processor. */
+			const int count = best[i] > 20000 ? 1 : atoi(argv[2]);
+			const double us = round_us(argv[3 + 2 * i], argv[1], argv[4 + 2 * i], count);
 
 			if (round < 2 || us < best[i]) /* the first is to get warm */
 				best[i] = us;
