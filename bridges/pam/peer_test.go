@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,11 +57,29 @@ func (f *fixture) askAs(uid int, r Request) Verdict {
 	return v
 }
 
+// A testClock goes when it is told to.
+type testClock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *testClock) get() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *testClock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
 // Everybody but root may ask for the account of his own name alone.
 func TestOwnAccount(t *testing.T) {
 	needRoot(t)
-	now := time.Now()
-	f := newFixture(t, func(o *Options) { o.Now = func() time.Time { return now } })
+	now := &testClock{at: time.Now()}
+	f := newFixture(t, func(o *Options) { o.Now = now.get })
 	own, other := f.add(alain, ""), f.add("beate", "")
 	for name, tt := range map[string]struct {
 		uid  int
@@ -80,7 +99,7 @@ func TestOwnAccount(t *testing.T) {
 		"the uid that stands for no user":  {65534, sshd(alain, own), Deny},
 		"nobody, about the account nobody": {65534, account("nobody"), Unknown},
 	} {
-		now = now.Add(ownPer + 1)
+		now.pass(ownPer + 1)
 		if got := f.askAs(tt.uid, tt.r); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
@@ -112,11 +131,11 @@ func TestOwnAccount(t *testing.T) {
 // Five tries a minute, however they end; then none is looked at, and root's are.
 func TestOwnTries(t *testing.T) {
 	needRoot(t)
-	now := time.Now()
-	f := newFixture(t, func(o *Options) { o.Now = func() time.Time { return now } })
+	now := &testClock{at: time.Now()}
+	f := newFixture(t, func(o *Options) { o.Now = now.get })
 	text := f.add(alain, "")
 	for i := range ownTries {
-		now = now.Add(time.Second)
+		now.pass(time.Second)
 		if got := f.askAs(1000, sshd(alain, text)); got != Allow {
 			t.Errorf("try %d: %v", i+1, got)
 		}
@@ -128,7 +147,7 @@ func TestOwnTries(t *testing.T) {
 		t.Errorf("about the account: %v", got)
 	}
 	f.want(Allow, sshd(alain, text))
-	now = now.Add(ownPer - 4*time.Second)
+	now.pass(ownPer - 4*time.Second)
 	if got := f.askAs(1000, sshd(alain, text)); got != Allow {
 		t.Errorf("when the first is a minute old: %v", got)
 	}
