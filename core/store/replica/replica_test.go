@@ -129,48 +129,55 @@ func TestGoesOn(t *testing.T) {
 // TestComesBack: what others changed during a cut is seen at once when it ends,
 // and is in the copy at the next cut.
 func TestComesBack(t *testing.T) {
-	try(t, func(f *fixture) {
-		for i := range 250 { // some pages
-			f.put(fmt.Sprintf("k%03d", i), "v")
+	for name, reads := range map[string]bool{"what was read in between": true, "what was compared alone": false} {
+		t.Run(name, func(t *testing.T) { try(t, func(f *fixture) { comesBack(f, reads) }) })
+	}
+}
+
+func comesBack(f *fixture, reads bool) {
+	t := f.t
+	for i := range 250 { // some pages
+		f.put(fmt.Sprintf("k%03d", i), "v")
+	}
+	f.put("changed", "old")
+	f.put("deleted", "old")
+	f.put("made anew", "old")
+	f.pass(2 * time.Second)
+	f.remote.cut()
+	f.pass(time.Minute)
+	f.put("changed", "new")
+	f.put("created", "new")
+	f.del("deleted")
+	f.del("k000")
+	f.del("k249")
+	for i := 90; i < 130; i++ {
+		f.del(fmt.Sprintf("k%03d", i))
+	}
+	f.del("made anew")
+	f.put("made anew", "new")
+	f.has("changed", "old")
+	f.has("deleted", "old")
+	f.remote.heal()
+	f.pass(time.Second)
+	f.joined(true)
+	check := func(none error) {
+		t.Helper()
+		f.has("changed", "new")
+		f.has("created", "new")
+		f.has("made anew", "new")
+		f.has("k131", "v")
+		f.has("k248", "v")
+		for _, key := range []string{"deleted", "k000", "k090", "k129", "k249"} {
+			f.hasNot(key, none)
 		}
-		f.put("changed", "old")
-		f.put("deleted", "old")
-		f.put("made anew", "old")
-		f.pass(2 * time.Second)
-		f.remote.cut()
-		f.pass(time.Minute)
-		f.put("changed", "new")
-		f.put("created", "new")
-		f.del("deleted")
-		f.del("k000")
-		f.del("k249")
-		for i := 90; i < 130; i++ {
-			f.del(fmt.Sprintf("k%03d", i))
-		}
-		f.del("made anew")
-		f.put("made anew", "new")
-		f.has("changed", "old")
-		f.has("deleted", "old")
-		f.remote.heal()
-		f.pass(time.Second)
-		f.joined(true)
-		check := func(none error) {
-			t.Helper()
-			f.has("changed", "new")
-			f.has("created", "new")
-			f.has("made anew", "new")
-			f.has("k131", "v")
-			f.has("k248", "v")
-			for _, key := range []string{"deleted", "k000", "k090", "k129", "k249"} {
-				f.hasNot(key, none)
-			}
-		}
+	}
+	if reads {
 		check(store.ErrNotFound)
-		f.pass(2 * time.Second)
-		f.remote.cut()
-		f.pass(time.Minute)
-		check(store.ErrUnavailable)
-	})
+	}
+	f.pass(2 * time.Second)
+	f.remote.cut()
+	f.pass(time.Minute)
+	check(store.ErrUnavailable)
 }
 
 // TestSeenStays: what this node has itself written, read or heard of is never
@@ -339,6 +346,13 @@ func TestWatch(t *testing.T) {
 		}
 		if r, e := f.put("a", "after"), next(events); e.Entry.Revision != r {
 			t.Errorf("got %+v", e)
+		}
+		f.remote.cut()
+		f.pass(3 * time.Second)
+		f.remote.heal()
+		f.pass(3 * time.Second)
+		if all := drain(events); len(all) == 0 || !all[len(all)-1].Reset {
+			t.Errorf("heard %+v of a cut in which nothing happened, want a Reset", all)
 		}
 	})
 }
