@@ -345,7 +345,7 @@ func (e *Engine) note(a *Attempt, m proof.Method, v *verdict) error {
 	if e.opt.Recorder != nil {
 		err := e.opt.Recorder.Record(Event{
 			Time: h.at, Kind: EventAttempt, Account: name, AppPassword: h.ref, Service: h.service,
-			Source: e.sources.text(h.source), Device: h.device, Method: h.method, Reason: h.reason,
+			Source: e.sources.text(h.source), Device: h.device, Method: h.method, Reason: h.reason, Detail: v.detail,
 		})
 		if err != nil {
 			h.reason = ReasonUnavailable

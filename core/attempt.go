@@ -29,7 +29,8 @@ type Grant struct {
 	AppPassword Ref
 	Profile     string // of the app password; empty for the main password
 
-	// Reply are attributes of the app password itself. A bridge that cannot send
+	// Reply are attributes of the app password itself, and what a Guard adds; of
+	// two with one name that is the Guard's. A bridge that cannot send
 	// one of them as it is meant must not send a yes. They must not be changed.
 	Reply []Reply
 

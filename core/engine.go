@@ -26,10 +26,15 @@ type Options struct {
 	Directory directory.Directory
 	Keyring   *keyring.Keyring
 
-	Policy   *Policy      // nil: DefaultPolicy
-	Recorder Recorder     // nil: events go nowhere
-	Log      *slog.Logger // nil: discarded
-	Issuer   string       // in authenticator apps; empty: "Keywicket"
+	Policy   *Policy  // nil: DefaultPolicy
+	Recorder Recorder // nil: events go nowhere
+	Guard    Guard    // nil: a right proof is granted
+
+	// LateStore: a store that does not answer at the start may come later. Until
+	// then attempts are unavailable.
+	LateStore bool
+	Log       *slog.Logger // nil: discarded
+	Issuer    string       // in authenticator apps; empty: "Keywicket"
 
 	Now  func() time.Time // nil: time.Now
 	Rand io.Reader        // nil: crypto/rand.Reader
@@ -100,14 +105,12 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	e.sessions = newSessions()
 	e.policy.Store(opt.Policy.clone())
 	e.clock.wall = opt.Now
-	if err := e.openMeta(ctx); err != nil {
-		return nil, err
-	}
-	if err := e.loadSessions(ctx); err != nil {
-		return nil, err
-	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e.stop = stop
+	if err := e.openStore(ctx, background); err != nil {
+		stop()
+		return nil, err
+	}
 	e.startWatches(background)
 	e.done.Go(func() { e.flushLoop(background) })
 	if len(e.keys.IDs()) > 1 { // a rotation was not finished, perhaps

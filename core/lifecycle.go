@@ -179,9 +179,6 @@ func (e *Engine) removeAll(rec *record.Account) []Ref {
 // pinFirst pins the app password that was presented to the device that did,
 // if no other was first. It is the one sign-in that writes.
 func (e *Engine) pinFirst(ctx context.Context, a Attempt, v verdict) verdict {
-	if a.Device == "" || v.match.pin != "" {
-		return v.refuse(ReasonPinMismatch)
-	}
 	mismatch := false
 	err := e.update(ctx, v.name, func(rec *record.Account) error {
 		if !belongs(rec, v.account.dir) {

@@ -25,6 +25,7 @@ const (
 	ReasonUnavailable         Reason = "unavailable"
 	ReasonTamper              Reason = "tamper"
 	ReasonTooManySessions     Reason = "too-many-sessions"
+	ReasonRefusedByHook       Reason = "refused-by-hook"
 )
 
 // A reasonRow is what one reason means to a program and to a person.
@@ -54,6 +55,7 @@ var reasons = []reasonRow{
 	{ReasonUnavailable, KindUnavailable, "the attempt could not be decided: the store or the directory did not answer; look at keywicket status"},
 	{ReasonTamper, KindDamaged, "the account's record was changed or damaged outside of Keywicket; restore it from a backup, and find out who could write there"},
 	{ReasonTooManySessions, KindDenied, "the app password is right, but in use already as often as its profile allows; keywicket session list shows where, and a session whose end was lost goes away by itself"},
+	{ReasonRefusedByHook, KindDenied, "the proof was right, and a hook refused the sign-in; the audit has what it said, and its own settings say when it does"},
 }
 
 // Reasons returns every reason.

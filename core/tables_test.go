@@ -69,7 +69,7 @@ func TestReasonTable(t *testing.T) {
 		"expired": core.KindDenied, "unused-expired": core.KindDenied, "suspended": core.KindDenied, "out-of-scope": core.KindDenied,
 		"method-not-enabled": core.KindDenied, "pin-mismatch": core.KindDenied, "main-password-refused": core.KindDenied,
 		"malformed": core.KindInvalid, "throttled": core.KindLimited, "unavailable": core.KindUnavailable, "tamper": core.KindDamaged,
-		"too-many-sessions": core.KindDenied,
+		"too-many-sessions": core.KindDenied, "refused-by-hook": core.KindDenied,
 	}
 	sentences := map[string]bool{}
 	for _, r := range core.Reasons() {

@@ -23,6 +23,10 @@ type verdict struct {
 	match   *password // the app password that was used; nil if none or the main password
 	ref     Ref       // the same for the record, also of a deleted one
 
+	pinning bool    // the app password is to be pinned to the device
+	reply   []Reply // what a Guard adds
+	detail  string  // what a Guard says of its refusal
+
 	mistyped bool // the check letter is wrong: no guess, whatever the reason is
 
 	material []byte // of match, where a Trial found it; whoever has the verdict wipes it
@@ -40,6 +44,12 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	var g Grant
 	v := e.decide(ctx, &a)
 	defer clear(v.material)
+	if v.reason == "" && e.guards() {
+		v = e.guarded(ctx, a, v)
+	}
+	if v.reason == "" && v.pinning { // last, as it is written down
+		v = e.pinFirst(ctx, a, v)
+	}
 	if err := e.conclude(&a, methodOf(a.Proof), &v, &g); err != nil {
 		return Grant{}, err
 	}
@@ -60,7 +70,7 @@ func (e *Engine) VerifyText(a *Attempt, typed []byte, g *Grant) (decided bool, e
 		return false, nil
 	}
 	v := e.decideCleartext(context.Background(), e.policy.Load(), a, proof.MethodCleartext, verdict{name: name, hurried: true}, typed)
-	if v.putOff {
+	if v.putOff || v.reason == "" && e.guards() {
 		return false, nil
 	}
 	return true, e.conclude(a, proof.MethodCleartext, &v, g)
@@ -89,10 +99,8 @@ func (e *Engine) conclude(a *Attempt, method proof.Method, v *verdict, g *Grant)
 		return &Error{Op: "verify", Kind: v.reason.Kind(), Reason: v.reason, Err: v.err}
 	}
 	session := g.Session[:0]
-	*g = Grant{Account: v.account.dir.Name, Groups: v.account.dir.Groups, AppPassword: v.ref}
+	*g = v.grant()
 	if v.match != nil {
-		g.Profile = v.match.scope.profile
-		g.Reply = v.match.replies()
 		g.Session = e.appendSession(session, a, v)
 	}
 	return nil
@@ -297,7 +305,7 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a *Attempt, m 
 	case wrongDevice && v.hurried:
 		return v.later()
 	case wrongDevice:
-		return e.pinFirst(ctx, *a, v)
+		v.pinning = true
 	}
 	return v
 }

@@ -115,6 +115,12 @@ func TestReasons(t *testing.T) {
 			f.damage("account/" + alain)
 			return f.try(text)
 		},
+		core.ReasonRefusedByHook: func(f *fixture, _, text string) error {
+			must(f.t, f.Close())
+			f.opt.Guard = guardFunc(func() (core.Admission, error) { return core.Admission{Text: "not now"}, nil })
+			f.open()
+			return f.try(text)
+		},
 	}
 	for _, reason := range append(core.Reasons(), "") {
 		t.Run(string(reason), func(t *testing.T) {

@@ -40,6 +40,9 @@ func TestEngineFaults(t *testing.T) {
 		"session of 254 octets": {papRequest(1, testName, testPassword), func(context.Context, core.Attempt) (core.Grant, error) {
 			return core.Grant{Session: make([]byte, 254)}, nil
 		}, dropReplyTooLarge},
+		"an attribute that is none": {papRequest(1, testName, testPassword), func(context.Context, core.Attempt) (core.Grant, error) {
+			return core.Grant{Reply: []core.Reply{{Name: "Filter-Id", Value: "x"}, {Name: "Message-Authenticator", Value: "0x00"}}}, nil
+		}, dropReplyUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			engine := &fakeEngine{verify: tt.verify}

@@ -62,13 +62,22 @@ func (a *app) fill(ctx context.Context, b benchFill) (err error) {
 	if err != nil {
 		return usageError{keyringError(f, err)}
 	}
+	if f.Store.Plugin() != "" || f.Directory.Plugin() != "" {
+		return usageError{errors.New("this fills the store and the directory that Keywicket keeps itself, and no plugin's")}
+	}
 	log := slog.New(slog.DiscardHandler)
-	s, err := openStore(f, log)
+	s, err := openBadger(f, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	engine, err := core.Open(ctx, engineOptions(f, s, keys, nil, log))
+	opened := openedStore{store: s}
+	options, err := engineOptions(f, nil, opened, keys, nil, log)
+	if err != nil {
+		return err
+	}
+	options.Guard = nil
+	engine, err := core.Open(ctx, options)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,8 @@ type daemon struct {
 	radius *radius.Server // nil: off
 	pam    *pam.Server    // nil: off
 
+	plugins *plugins
+
 	degraded func() error // what is wrong with a store that serves what it can
 
 	restored string     // a warning, for some time after a restore
@@ -63,14 +65,26 @@ func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*da
 	if err != nil {
 		return usageError{keyringError(f, err)}
 	}
-	s, err := openStore(f, log)
+	p, err := startPlugins(f, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f, degraded: s.Degraded}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := p.apply(ctx, f); err != nil {
+		return err
+	}
+	s, err := openStore(f, p, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f, degraded: s.degraded, plugins: p}
 	told := &recorders{}
-	d.engine, err = core.Open(ctx, engineOptions(f, s, keys, told, log))
+	options, err := engineOptions(f, p, s, keys, told, log)
+	if err != nil {
+		return err
+	}
+	d.engine, err = core.Open(ctx, options)
 	if core.KindOf(err) == core.KindInvalid {
 		return usageError{err}
 	}
@@ -81,9 +95,12 @@ func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*da
 	if err != nil {
 		return errors.Join(err, d.engine.Close())
 	}
-	told.set(append([]core.Recorder{events, d.metrics}, extra...)...)
+	told.set(append([]core.Recorder{events, d.metrics, p}, extra...)...)
+	d.metrics.plugins(p.host)
 	defer func() { err = errors.Join(err, d.engine.Close(), events.Close()) }()
-	d.store, d.events = s, told
+	p.notices.begin(d.engine, options.Directory)
+	defer p.notices.close()
+	d.store, d.events = s.store, told
 	d.noteRestore(ctx)
 	return d.serveBridges(ctx, ready)
 }
@@ -93,7 +110,7 @@ func keyringError(f *config.File, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if storeExists(f) {
+	if f.Store.Plugin() == "" && storeExists(f) {
 		return fmt.Errorf("the keyring %s is not there, but the store %s is: restore the keyring from its backup; without it the store cannot be read", f.Keyring, storePath(f))
 	}
 	return fmt.Errorf("the keyring %s is not there; \"keywicket init --dir DIR\" makes one", f.Keyring)
@@ -219,6 +236,10 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	if f.Control.SelfService != "" {
 		s.Bridges["self-service"] = &controlv1.BridgeStatus{Addresses: []string{f.Control.SelfService}}
 	}
+	s.Plugins = d.plugins.describe()
+	if name := f.Store.Plugin(); name != "" {
+		s.Store.Path, s.Store.FreeOctets = "", 0
+	}
 	if err := d.degraded(); err != nil {
 		s.Warnings = append(s.Warnings, "the store: "+err.Error())
 	}
@@ -274,7 +295,7 @@ func freeOctets(dir string) uint64 {
 }
 
 // Reload reads the configuration again. With a fault nothing is changed.
-func (d *daemon) Reload(context.Context) (warnings []string, err error) {
+func (d *daemon) Reload(ctx context.Context) (warnings []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f, err := loadWhole(d.file.Path)
@@ -286,6 +307,9 @@ func (d *daemon) Reload(context.Context) (warnings []string, err error) {
 	}
 	policy := policyOf(f)
 	if err := policy.Validate(); err != nil {
+		return nil, err
+	}
+	if err := d.plugins.apply(ctx, f); err != nil {
 		return nil, err
 	}
 	if d.radius != nil {

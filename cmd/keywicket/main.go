@@ -126,6 +126,7 @@ func newRoot(std stdio) *cobra.Command {
 		a.demoCommand(), a.initCommand(), a.serveCommand(), a.configCommand(), a.statusCommand(), a.reloadCommand(),
 		a.userCommand(), a.twoStepCommand(), a.appPasswordCommand(), a.verifyCommand(), a.whyCommand(), a.sessionCommand(), a.reviewCommand(), a.clientCommand(), a.auditCommand(), a.keyringCommand(),
 		a.backupCommand(), a.restoreCommand(), a.radiusCommand(), a.pamCommand(), a.benchCommand(),
+		a.pluginCommand(),
 	)
 	strict(root)
 	return root

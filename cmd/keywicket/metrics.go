@@ -14,6 +14,7 @@ import (
 
 	"github.com/keywicket/keywicket/bridges/radius"
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/pluginhost"
 )
 
 // metrics are the figures that Prometheus asks for. Their names are fixed.
@@ -120,6 +121,28 @@ func (c radiusCounters) Collect(out chan<- prometheus.Metric) {
 	}
 	for reason, n := range all.Dropped {
 		out <- prometheus.MustNewConstMetric(dropped, prometheus.CounterValue, float64(n), reason)
+	}
+}
+
+// plugins shows which plugins can be asked.
+func (m *metrics) plugins(h *pluginhost.Host) { m.registry.MustRegister(pluginsUp{h}) }
+
+type pluginsUp struct{ host *pluginhost.Host }
+
+func (pluginsUp) desc() *prometheus.Desc {
+	return prometheus.NewDesc("keywicket_plugin_up", "1 while a plugin can be asked and nothing is wrong behind it that it knows of.", []string{"plugin"}, nil)
+}
+
+// Describe and Collect make it a prometheus.Collector.
+func (p pluginsUp) Describe(out chan<- *prometheus.Desc) { out <- p.desc() }
+
+func (p pluginsUp) Collect(out chan<- prometheus.Metric) {
+	for _, s := range p.host.Status() {
+		up := 0.0
+		if s.Up() {
+			up = 1
+		}
+		out <- prometheus.MustNewConstMetric(p.desc(), prometheus.GaugeValue, up, s.Name)
 	}
 }
 

@@ -23,15 +23,38 @@ import (
 	"github.com/keywicket/keywicket/core/directory/local"
 	"github.com/keywicket/keywicket/core/keyring"
 	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/core/store/badgerstore"
 )
 
 // This file alone chooses implementations and turns the configuration into
 // what each part wants to be told.
 
-// openStore opens the store in the data directory, which must exist: one that
+// An openedStore is a store with what the daemon needs beside its contract.
+type openedStore struct {
+	store    store.Store
+	late     bool         // it may come later
+	degraded func() error // what is wrong while it serves what it can
+	close    func() error
+}
+
+// openStore opens the store that f names: a plugin's, or the one in the data
+// directory.
+func openStore(f *config.File, p *plugins, log *slog.Logger) (openedStore, error) {
+	if name := f.Store.Plugin(); name != "" {
+		s, err := p.host.Store(name)
+		return openedStore{store: s, late: true, degraded: func() error { return p.degraded(name) }, close: func() error { return nil }}, err
+	}
+	s, err := openBadger(f, log)
+	if err != nil {
+		return openedStore{}, err
+	}
+	return openedStore{store: s, degraded: s.Degraded, close: s.Close}, nil
+}
+
+// openBadger opens the store in the data directory, which must exist: one that
 // does not may be a disk that is not mounted.
-func openStore(f *config.File, log *slog.Logger) (*badgerstore.Store, error) {
+func openBadger(f *config.File, log *slog.Logger) (*badgerstore.Store, error) {
 	info, err := os.Stat(f.DataDir)
 	switch {
 	case err != nil:
@@ -50,8 +73,11 @@ func storeExists(f *config.File) bool {
 	return err == nil && len(files) > 0
 }
 
-func openDirectory(s *badgerstore.Store, keys *keyring.Keyring) directory.Directory {
-	return local.New(s, keys, local.Options{})
+func openDirectory(f *config.File, p *plugins, s store.Store, keys *keyring.Keyring) (directory.Directory, error) {
+	if name := f.Directory.Plugin(); name != "" {
+		return p.host.Directory(name)
+	}
+	return local.New(s, keys, local.Options{}), nil
 }
 
 func openAudit(f *config.File, keys *keyring.Keyring, log *slog.Logger) (*audit.Log, error) {
@@ -59,12 +85,13 @@ func openAudit(f *config.File, keys *keyring.Keyring, log *slog.Logger) (*audit.
 }
 
 // engineOptions says what the engine works with.
-func engineOptions(f *config.File, s *badgerstore.Store, keys *keyring.Keyring, events core.Recorder, log *slog.Logger) core.Options {
+func engineOptions(f *config.File, p *plugins, s openedStore, keys *keyring.Keyring, events core.Recorder, log *slog.Logger) (core.Options, error) {
 	policy := policyOf(f)
+	d, err := openDirectory(f, p, s.store, keys)
 	return core.Options{
-		Store: s, Directory: openDirectory(s, keys), Keyring: keys, Policy: &policy, Recorder: events, Log: log,
-		MaxAge: f.Directory.MaxAge, Stale: f.Directory.Stale,
-	}
+		Store: s.store, LateStore: s.late, Directory: d, Keyring: keys, Policy: &policy, Recorder: events, Guard: p, Log: log,
+		MaxAge: max(f.Directory.MaxAge, 1), Stale: max(f.Directory.Stale, 1), // 0 is the engine's word for its defaults
+	}, err
 }
 
 // policyOf turns the configuration into the engine's policy.
@@ -133,9 +160,6 @@ func loadWhole(path string) (*config.File, error) {
 // checkParts returns the faults that only the parts can find.
 func checkParts(f *config.File) config.Faults {
 	var faults config.Faults
-	for _, p := range f.Plugins {
-		faults = append(faults, f.Fault("this version runs no plugins yet; take the section out", "plugin", p.Name))
-	}
 	if f.Radius != nil {
 		_, found := radiusConfig(f)
 		faults = append(faults, found...)

@@ -111,6 +111,11 @@ func reasonRows() map[core.Reason]reasonRow {
 		core.ReasonThrottled:   throttled,
 		core.ReasonUnavailable: undecided,
 		core.ReasonTamper:      tampered,
+		core.ReasonRefusedByHook: rejected(func(s *reasonSite) string {
+			s.plug("hours", "hook", `from = "00:00"`, `to = "00:00"`)
+			s.start() // the row before has ended the daemon with its test
+			return s.alain.first.Password
+		}),
 	}
 }
 

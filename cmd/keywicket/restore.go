@@ -62,6 +62,9 @@ func (a *app) restore(ctx context.Context, request restoreRequest) error {
 	if err != nil {
 		return err
 	}
+	if name := f.Store.Plugin(); name != "" {
+		return usageError{fmt.Errorf("the records are kept by the plugin %s: use the means of what is behind it", name)}
+	}
 	keys, err := keyring.ReadFile(f.Keyring)
 	if err != nil {
 		return usageError{err}

@@ -207,6 +207,12 @@ func (o owner) code(t testing.TB, steps int) string {
 func (s *site) enroll(name string, flags ...string) owner {
 	s.t.Helper()
 	s.ok("", append([]string{"user", "add", name}, flags...)...)
+	return s.turnOn(name)
+}
+
+// turnOn turns two-step verification on, for an account that there is.
+func (s *site) turnOn(name string) owner {
+	s.t.Helper()
 	o := owner{name: name}
 	var enrolled struct{ Otpauth string }
 	s.decode(&enrolled, "", "two-step", "enroll", name)

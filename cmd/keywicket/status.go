@@ -62,11 +62,6 @@ type (
 		Addresses []string          `json:"addresses"`
 		Counters  map[string]uint64 `json:"counters"`
 	}
-	pluginJSON struct {
-		Name  string `json:"name"`
-		Kind  string `json:"kind"`
-		State string `json:"state"`
-	}
 	cacheJSON struct {
 		Accounts uint64 `json:"accounts"`
 		Octets   uint64 `json:"octets"`
@@ -87,7 +82,7 @@ func toStatusJSON(s *controlv1.StatusResponse) statusJSON {
 		j.Bridges[name] = bridgeJSON{Addresses: notNil(b.Addresses), Counters: counters}
 	}
 	for _, p := range s.Plugins {
-		j.Plugins = append(j.Plugins, pluginJSON{Name: p.Name, Kind: p.Kind, State: p.State})
+		j.Plugins = append(j.Plugins, toPluginJSON(p))
 	}
 	return j
 }
@@ -112,7 +107,7 @@ func (a *app) showStatus(s *controlv1.StatusResponse) error {
 		}
 	}
 	for _, p := range s.Plugins {
-		rows = append(rows, []string{"plugin " + p.Name, p.Kind + ", " + p.State})
+		rows = append(rows, []string{"plugin " + p.Name, p.Kind + ", " + pluginState(p)})
 	}
 	for _, w := range s.Warnings {
 		rows = append(rows, []string{"warning", w})

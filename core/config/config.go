@@ -74,12 +74,12 @@ type File struct {
 
 // A Store says where records are kept.
 type Store struct {
-	Kind string // KindBadger
+	Kind string // KindBadger, or "plugin:NAME"
 }
 
 // A Directory says who knows the accounts.
 type Directory struct {
-	Kind   string        // KindLocal
+	Kind   string        // KindLocal, or "plugin:NAME"
 	MaxAge time.Duration // how long an answer is used where nothing says that it changed
 	Stale  time.Duration // how long the last answer serves while none comes
 }
@@ -206,14 +206,6 @@ type Control struct {
 // A Metrics is the address where Prometheus asks.
 type Metrics struct {
 	Listen netip.AddrPort
-}
-
-// A Plugin is a program that is started and asked.
-type Plugin struct {
-	Name   string
-	Kind   string // "store", "directory", "notifier" or "hook"
-	Path   string
-	SHA256 [32]byte
 }
 
 // A Log says what goes to standard error.

@@ -1,11 +1,9 @@
 package config
 
 import (
-	"encoding/hex"
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -25,8 +23,9 @@ func (r *reader) read(values map[string]any) *File {
 	if within(f.Keyring, f.DataDir) {
 		top.fault("keyring", "the keyring is in data_dir, so that whoever takes the one has the other; keep it elsewhere")
 	}
-	f.Store = readStore(top)
-	f.Directory = readDirectory(top)
+	f.Plugins = readPlugins(top)
+	f.Store = readStore(top, f.Plugins)
+	f.Directory = readDirectory(top, f.Plugins)
 	f.Policy = readPolicy(top)
 	f.Groups = readGroups(top)
 	f.Profiles = readProfiles(top, f.Policy)
@@ -34,7 +33,6 @@ func (r *reader) read(values map[string]any) *File {
 	f.PAM = readPAM(top)
 	f.Control = readControl(top)
 	f.Metrics = readMetrics(top)
-	f.Plugins = readPlugins(top)
 	f.Log = readLog(top)
 	f.Audit = readAudit(top, f.DataDir)
 	checkSockets(r, f)
@@ -42,34 +40,20 @@ func (r *reader) read(values map[string]any) *File {
 	return f
 }
 
-func readStore(top *table) Store {
+func readStore(top *table, plugins []Plugin) Store {
 	t, _ := top.section("store")
 	defer t.close()
-	return Store{Kind: t.part("kind", KindBadger)}
+	return Store{Kind: t.part("kind", KindBadger, PluginStore, plugins)}
 }
 
-func readDirectory(top *table) Directory {
+func readDirectory(top *table, plugins []Plugin) Directory {
 	t, _ := top.section("directory")
 	defer t.close()
 	return Directory{
-		Kind:   t.part("kind", KindLocal),
+		Kind:   t.part("kind", KindLocal, PluginDirectory, plugins),
 		MaxAge: t.duration("max_age", time.Minute, 0, day),
 		Stale:  t.duration("stale", 15*time.Minute, 0, day),
 	}
-}
-
-// part reads which part to take: the built-in one, or "plugin:NAME", which is
-// known but not there yet.
-func (t *table) part(name, builtin string) string {
-	kind := t.text(name, builtin, strconv.Quote(builtin))
-	switch {
-	case kind == builtin:
-	case strings.HasPrefix(kind, "plugin:"):
-		t.fault(name, "plugins are not available in this version; take %q", builtin)
-	default:
-		t.fault(name, "%s is not known; take %q", quoted(kind), builtin)
-	}
-	return builtin
 }
 
 func readPolicy(top *table) Policy {
@@ -261,29 +245,6 @@ func readMetrics(top *table) *Metrics {
 		m.Listen = address
 	}
 	return m
-}
-
-func readPlugins(top *table) []Plugin {
-	var plugins []Plugin
-	for _, t := range top.named("plugin", checkName) {
-		p := Plugin{
-			Name: t.name(),
-			Kind: t.required("kind", `"store"`),
-			Path: t.requiredPath("path", `"/usr/lib/keywicket/keywicket-store-postgres"`),
-		}
-		kinds := []string{"store", "directory", "notifier", "hook"}
-		if p.Kind != "" && !slices.Contains(kinds, p.Kind) {
-			t.fault("kind", "%s is not known; take %s", quoted(p.Kind), alternatives(kinds))
-		}
-		sum := t.required("sha256", `"…"`)
-		n, err := hex.Decode(p.SHA256[:], []byte(sum[:min(len(sum), 2*len(p.SHA256))]))
-		if sum != "" && (err != nil || n != len(p.SHA256) || len(sum) != 2*n) {
-			t.fault("sha256", "this is not a SHA-256 sum, which has 64 hexadecimal digits; \"keywicket plugin pin PATH\" writes the line")
-		}
-		plugins = append(plugins, p)
-		t.close()
-	}
-	return plugins
 }
 
 func readLog(top *table) Log {

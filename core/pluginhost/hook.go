@@ -132,6 +132,9 @@ func (h *Hook) work() {
 
 // Observe tells the plugin of events now. One that is no observer is not told.
 func (h *Hook) Observe(ctx context.Context, events []sdk.Event) error {
+	if on := h.p.now(); on != nil && !on.can(pluginv1.Capability_CAPABILITY_EVENTS) {
+		return nil
+	}
 	req := &pluginv1.EventsRequest{}
 	for _, e := range events {
 		req.Events = append(req.Events, &pluginv1.Event{

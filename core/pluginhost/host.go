@@ -248,7 +248,12 @@ func (h *Host) pick(name string, kind Kind) (*plugged, error) {
 
 // Wait waits until the plugin answers, and returns why it does not when ctx
 // ends before.
-func (h *Host) Wait(ctx context.Context, name string) error {
+func (h *Host) Wait(ctx context.Context, name string) error { return h.wait(ctx, name, false) }
+
+// WaitFirst does so too, and returns at once when the first start fails.
+func (h *Host) WaitFirst(ctx context.Context, name string) error { return h.wait(ctx, name, true) }
+
+func (h *Host) wait(ctx context.Context, name string, first bool) error {
 	p := h.find(name)
 	if p == nil {
 		return fmt.Errorf("plugin %s: %w", name, fs.ErrNotExist)
@@ -257,8 +262,11 @@ func (h *Host) Wait(ctx context.Context, name string) error {
 		p.mu.Lock()
 		state, last, changed := p.state, p.lastError, p.changed
 		p.mu.Unlock()
-		if state == StateRunning {
+		switch {
+		case state == StateRunning:
 			return nil
+		case first && state != StateStarting:
+			return fmt.Errorf("plugin %s does not run: %s", name, last)
 		}
 		select {
 		case <-changed:

@@ -180,7 +180,7 @@ func (p *plugged) rest(ctx context.Context, why error, wait time.Duration) time.
 		next = p.host.opt.Restart.First
 	}
 	if ctx.Err() == nil {
-		p.set(func() { p.state = StateStarting })
+		p.set(func() { p.state, p.until = StateStarting, time.Time{} })
 	}
 	return next
 }

@@ -19,6 +19,7 @@ package controlv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -2384,10 +2385,23 @@ func (x *BridgeStatus) GetCounters() map[string]uint64 {
 }
 
 type PluginStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	Name          string                  `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          string                  `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`          // store, directory, notifier or hook
+	State         string                  `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`        // starting, running, waiting, quarantined or stopped
+	Version       string                  `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`    // as the plugin says; empty where it does not run
+	Pid           uint32                  `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`           // 0 where it does not run
+	Since         *timestamppb.Timestamp  `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`        // it runs
+	Until         *timestamppb.Timestamp  `protobuf:"bytes,7,opt,name=until,proto3" json:"until,omitempty"`        // when one that waits is tried again
+	Restarts      uint32                  `protobuf:"varint,8,opt,name=restarts,proto3" json:"restarts,omitempty"` // how often it ended, or did not start
+	LastError     string                  `protobuf:"bytes,9,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	LastErrorAt   *timestamppb.Timestamp  `protobuf:"bytes,10,opt,name=last_error_at,json=lastErrorAt,proto3" json:"last_error_at,omitempty"`
+	Problem       string                  `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"` // what is wrong behind one that runs; empty: nothing
+	Faults        uint32                  `protobuf:"varint,12,opt,name=faults,proto3" json:"faults,omitempty"`  // answers that were none
+	Capabilities  []string                `protobuf:"bytes,13,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	Calls         map[string]*PluginCalls `protobuf:"bytes,14,rep,name=calls,proto3" json:"calls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by method
+	Path          string                  `protobuf:"bytes,15,opt,name=path,proto3" json:"path,omitempty"`
+	Sha256        string                  `protobuf:"bytes,16,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2443,6 +2457,166 @@ func (x *PluginStatus) GetState() string {
 	return ""
 }
 
+func (x *PluginStatus) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *PluginStatus) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *PluginStatus) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *PluginStatus) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *PluginStatus) GetRestarts() uint32 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
+func (x *PluginStatus) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *PluginStatus) GetLastErrorAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastErrorAt
+	}
+	return nil
+}
+
+func (x *PluginStatus) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *PluginStatus) GetFaults() uint32 {
+	if x != nil {
+		return x.Faults
+	}
+	return 0
+}
+
+func (x *PluginStatus) GetCapabilities() []string {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *PluginStatus) GetCalls() map[string]*PluginCalls {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+func (x *PluginStatus) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *PluginStatus) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+// PluginCalls counts the calls of a method, since the daemon's start.
+type PluginCalls struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Calls         uint64                 `protobuf:"varint,1,opt,name=calls,proto3" json:"calls,omitempty"`
+	Failed        uint64                 `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"` // without an answer
+	Mean          *durationpb.Duration   `protobuf:"bytes,3,opt,name=mean,proto3" json:"mean,omitempty"`
+	Longest       *durationpb.Duration   `protobuf:"bytes,4,opt,name=longest,proto3" json:"longest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PluginCalls) Reset() {
+	*x = PluginCalls{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PluginCalls) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PluginCalls) ProtoMessage() {}
+
+func (x *PluginCalls) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PluginCalls.ProtoReflect.Descriptor instead.
+func (*PluginCalls) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *PluginCalls) GetCalls() uint64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *PluginCalls) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *PluginCalls) GetMean() *durationpb.Duration {
+	if x != nil {
+		return x.Mean
+	}
+	return nil
+}
+
+func (x *PluginCalls) GetLongest() *durationpb.Duration {
+	if x != nil {
+		return x.Longest
+	}
+	return nil
+}
+
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2451,7 +2625,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2637,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2650,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{40}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
 }
 
 type ReloadResponse struct {
@@ -2488,7 +2662,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2500,7 +2674,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2513,7 +2687,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReloadResponse) GetWarnings() []string {
@@ -2531,7 +2705,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +2717,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +2730,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
 }
 
 type ListKeysResponse struct {
@@ -2569,7 +2743,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +2755,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +2768,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListKeysResponse) GetKeys() []*RootKey {
@@ -2622,7 +2796,7 @@ type RootKey struct {
 
 func (x *RootKey) Reset() {
 	*x = RootKey{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2808,7 @@ func (x *RootKey) String() string {
 func (*RootKey) ProtoMessage() {}
 
 func (x *RootKey) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2821,7 @@ func (x *RootKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RootKey.ProtoReflect.Descriptor instead.
 func (*RootKey) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RootKey) GetId() string {
@@ -2679,7 +2853,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2691,7 +2865,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2704,7 +2878,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
 }
 
 type RetireKeyRequest struct {
@@ -2716,7 +2890,7 @@ type RetireKeyRequest struct {
 
 func (x *RetireKeyRequest) Reset() {
 	*x = RetireKeyRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +2902,7 @@ func (x *RetireKeyRequest) String() string {
 func (*RetireKeyRequest) ProtoMessage() {}
 
 func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +2915,7 @@ func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyRequest.ProtoReflect.Descriptor instead.
 func (*RetireKeyRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RetireKeyRequest) GetId() string {
@@ -2765,7 +2939,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2777,7 +2951,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2790,7 +2964,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *BackupRequest) GetSinceId() []byte {
@@ -2831,7 +3005,7 @@ type WatchRadiusRequest struct {
 
 func (x *WatchRadiusRequest) Reset() {
 	*x = WatchRadiusRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2843,7 +3017,7 @@ func (x *WatchRadiusRequest) String() string {
 func (*WatchRadiusRequest) ProtoMessage() {}
 
 func (x *WatchRadiusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2856,7 +3030,7 @@ func (x *WatchRadiusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRadiusRequest.ProtoReflect.Descriptor instead.
 func (*WatchRadiusRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WatchRadiusRequest) GetClient() string {
@@ -2894,7 +3068,7 @@ type RadiusPacket struct {
 
 func (x *RadiusPacket) Reset() {
 	*x = RadiusPacket{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2906,7 +3080,7 @@ func (x *RadiusPacket) String() string {
 func (*RadiusPacket) ProtoMessage() {}
 
 func (x *RadiusPacket) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2919,7 +3093,7 @@ func (x *RadiusPacket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RadiusPacket.ProtoReflect.Descriptor instead.
 func (*RadiusPacket) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RadiusPacket) GetTime() *timestamppb.Timestamp {
@@ -3023,7 +3197,7 @@ type RadiusAttribute struct {
 
 func (x *RadiusAttribute) Reset() {
 	*x = RadiusAttribute{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3209,7 @@ func (x *RadiusAttribute) String() string {
 func (*RadiusAttribute) ProtoMessage() {}
 
 func (x *RadiusAttribute) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3222,7 @@ func (x *RadiusAttribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RadiusAttribute.ProtoReflect.Descriptor instead.
 func (*RadiusAttribute) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RadiusAttribute) GetName() string {
@@ -3075,7 +3249,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3087,7 +3261,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3100,7 +3274,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -3134,7 +3308,7 @@ type BackupSummary struct {
 
 func (x *BackupSummary) Reset() {
 	*x = BackupSummary{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3146,7 +3320,7 @@ func (x *BackupSummary) String() string {
 func (*BackupSummary) ProtoMessage() {}
 
 func (x *BackupSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3159,7 +3333,7 @@ func (x *BackupSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupSummary.ProtoReflect.Descriptor instead.
 func (*BackupSummary) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *BackupSummary) GetId() string {
@@ -3240,7 +3414,7 @@ type ListAllRequest struct {
 
 func (x *ListAllRequest) Reset() {
 	*x = ListAllRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3426,7 @@ func (x *ListAllRequest) String() string {
 func (*ListAllRequest) ProtoMessage() {}
 
 func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3439,7 @@ func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAllRequest.ProtoReflect.Descriptor instead.
 func (*ListAllRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListAllRequest) GetAtLimit() bool {
@@ -3315,7 +3489,7 @@ type AccountAppPasswords struct {
 
 func (x *AccountAppPasswords) Reset() {
 	*x = AccountAppPasswords{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3327,7 +3501,7 @@ func (x *AccountAppPasswords) String() string {
 func (*AccountAppPasswords) ProtoMessage() {}
 
 func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3340,7 +3514,7 @@ func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountAppPasswords.ProtoReflect.Descriptor instead.
 func (*AccountAppPasswords) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AccountAppPasswords) GetAccount() string {
@@ -3384,7 +3558,7 @@ type DeletedTry struct {
 
 func (x *DeletedTry) Reset() {
 	*x = DeletedTry{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3396,7 +3570,7 @@ func (x *DeletedTry) String() string {
 func (*DeletedTry) ProtoMessage() {}
 
 func (x *DeletedTry) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3409,7 +3583,7 @@ func (x *DeletedTry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedTry.ProtoReflect.Descriptor instead.
 func (*DeletedTry) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{55}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *DeletedTry) GetAppPassword() *AppPasswordRef {
@@ -3450,7 +3624,7 @@ type ReviewRequest struct {
 
 func (x *ReviewRequest) Reset() {
 	*x = ReviewRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3462,7 +3636,7 @@ func (x *ReviewRequest) String() string {
 func (*ReviewRequest) ProtoMessage() {}
 
 func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3475,7 +3649,7 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
 func (*ReviewRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{56}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ReviewRequest) GetAccount() string {
@@ -3503,7 +3677,7 @@ type AccountReview struct {
 
 func (x *AccountReview) Reset() {
 	*x = AccountReview{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3515,7 +3689,7 @@ func (x *AccountReview) String() string {
 func (*AccountReview) ProtoMessage() {}
 
 func (x *AccountReview) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3528,7 +3702,7 @@ func (x *AccountReview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountReview.ProtoReflect.Descriptor instead.
 func (*AccountReview) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{57}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *AccountReview) GetAccount() string {
@@ -3567,7 +3741,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +3753,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +3766,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{58}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Finding) GetKind() string {
@@ -3641,7 +3815,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3653,7 +3827,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3666,7 +3840,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{59}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ImportRequest) GetWrite() bool {
@@ -3703,7 +3877,7 @@ type ImportAccount struct {
 
 func (x *ImportAccount) Reset() {
 	*x = ImportAccount{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3715,7 +3889,7 @@ func (x *ImportAccount) String() string {
 func (*ImportAccount) ProtoMessage() {}
 
 func (x *ImportAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3728,7 +3902,7 @@ func (x *ImportAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportAccount.ProtoReflect.Descriptor instead.
 func (*ImportAccount) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{60}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ImportAccount) GetName() string {
@@ -3777,7 +3951,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3789,7 +3963,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3802,7 +3976,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{61}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ImportResponse) GetMade() uint32 {
@@ -3837,7 +4011,7 @@ type ImportFault struct {
 
 func (x *ImportFault) Reset() {
 	*x = ImportFault{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3849,7 +4023,7 @@ func (x *ImportFault) String() string {
 func (*ImportFault) ProtoMessage() {}
 
 func (x *ImportFault) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3862,7 +4036,7 @@ func (x *ImportFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFault.ProtoReflect.Descriptor instead.
 func (*ImportFault) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{62}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ImportFault) GetLine() uint64 {
@@ -3895,7 +4069,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3907,7 +4081,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3920,7 +4094,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{63}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ExportRequest) GetHashes() bool {
@@ -3939,7 +4113,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3951,7 +4125,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3964,7 +4138,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{64}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ExportResponse) GetAccounts() []*ImportAccount {
@@ -3978,7 +4152,7 @@ var File_plugins_proto_controlv1_control_proto protoreflect.FileDescriptor
 
 const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\n" +
-	"%plugins/proto/controlv1/control.proto\x12\x14keywicket.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x04\n" +
+	"%plugins/proto/controlv1/control.proto\x12\x14keywicket.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x04\n" +
 	"\vAppPassword\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -4145,11 +4319,35 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\bcounters\x18\x02 \x03(\v20.keywicket.control.v1.BridgeStatus.CountersEntryR\bcounters\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"L\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xfb\x04\n" +
 	"\fPluginStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
-	"\x05state\x18\x03 \x01(\tR\x05state\"\x0f\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x10\n" +
+	"\x03pid\x18\x05 \x01(\rR\x03pid\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1a\n" +
+	"\brestarts\x18\b \x01(\rR\brestarts\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\t \x01(\tR\tlastError\x12>\n" +
+	"\rlast_error_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\vlastErrorAt\x12\x18\n" +
+	"\aproblem\x18\v \x01(\tR\aproblem\x12\x16\n" +
+	"\x06faults\x18\f \x01(\rR\x06faults\x12\"\n" +
+	"\fcapabilities\x18\r \x03(\tR\fcapabilities\x12C\n" +
+	"\x05calls\x18\x0e \x03(\v2-.keywicket.control.v1.PluginStatus.CallsEntryR\x05calls\x12\x12\n" +
+	"\x04path\x18\x0f \x01(\tR\x04path\x12\x16\n" +
+	"\x06sha256\x18\x10 \x01(\tR\x06sha256\x1a[\n" +
+	"\n" +
+	"CallsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x127\n" +
+	"\x05value\x18\x02 \x01(\v2!.keywicket.control.v1.PluginCallsR\x05value:\x028\x01\"\x9f\x01\n" +
+	"\vPluginCalls\x12\x14\n" +
+	"\x05calls\x18\x01 \x01(\x04R\x05calls\x12\x16\n" +
+	"\x06failed\x18\x02 \x01(\x04R\x06failed\x12-\n" +
+	"\x04mean\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04mean\x123\n" +
+	"\alongest\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alongest\"\x0f\n" +
 	"\rReloadRequest\",\n" +
 	"\x0eReloadResponse\x12\x1a\n" +
 	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\x11\n" +
@@ -4315,7 +4513,7 @@ func file_plugins_proto_controlv1_control_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_controlv1_control_proto_rawDescData
 }
 
-var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*AppPassword)(nil),            // 0: keywicket.control.v1.AppPassword
 	(*Use)(nil),                    // 1: keywicket.control.v1.Use
@@ -4357,159 +4555,169 @@ var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*StoreStatus)(nil),            // 37: keywicket.control.v1.StoreStatus
 	(*BridgeStatus)(nil),           // 38: keywicket.control.v1.BridgeStatus
 	(*PluginStatus)(nil),           // 39: keywicket.control.v1.PluginStatus
-	(*ReloadRequest)(nil),          // 40: keywicket.control.v1.ReloadRequest
-	(*ReloadResponse)(nil),         // 41: keywicket.control.v1.ReloadResponse
-	(*ListKeysRequest)(nil),        // 42: keywicket.control.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),       // 43: keywicket.control.v1.ListKeysResponse
-	(*RootKey)(nil),                // 44: keywicket.control.v1.RootKey
-	(*RotateKeyRequest)(nil),       // 45: keywicket.control.v1.RotateKeyRequest
-	(*RetireKeyRequest)(nil),       // 46: keywicket.control.v1.RetireKeyRequest
-	(*BackupRequest)(nil),          // 47: keywicket.control.v1.BackupRequest
-	(*WatchRadiusRequest)(nil),     // 48: keywicket.control.v1.WatchRadiusRequest
-	(*RadiusPacket)(nil),           // 49: keywicket.control.v1.RadiusPacket
-	(*RadiusAttribute)(nil),        // 50: keywicket.control.v1.RadiusAttribute
-	(*BackupResponse)(nil),         // 51: keywicket.control.v1.BackupResponse
-	(*BackupSummary)(nil),          // 52: keywicket.control.v1.BackupSummary
-	(*ListAllRequest)(nil),         // 53: keywicket.control.v1.ListAllRequest
-	(*AccountAppPasswords)(nil),    // 54: keywicket.control.v1.AccountAppPasswords
-	(*DeletedTry)(nil),             // 55: keywicket.control.v1.DeletedTry
-	(*ReviewRequest)(nil),          // 56: keywicket.control.v1.ReviewRequest
-	(*AccountReview)(nil),          // 57: keywicket.control.v1.AccountReview
-	(*Finding)(nil),                // 58: keywicket.control.v1.Finding
-	(*ImportRequest)(nil),          // 59: keywicket.control.v1.ImportRequest
-	(*ImportAccount)(nil),          // 60: keywicket.control.v1.ImportAccount
-	(*ImportResponse)(nil),         // 61: keywicket.control.v1.ImportResponse
-	(*ImportFault)(nil),            // 62: keywicket.control.v1.ImportFault
-	(*ExportRequest)(nil),          // 63: keywicket.control.v1.ExportRequest
-	(*ExportResponse)(nil),         // 64: keywicket.control.v1.ExportResponse
-	nil,                            // 65: keywicket.control.v1.StatusResponse.BridgesEntry
-	nil,                            // 66: keywicket.control.v1.BridgeStatus.CountersEntry
-	(*timestamppb.Timestamp)(nil),  // 67: google.protobuf.Timestamp
+	(*PluginCalls)(nil),            // 40: keywicket.control.v1.PluginCalls
+	(*ReloadRequest)(nil),          // 41: keywicket.control.v1.ReloadRequest
+	(*ReloadResponse)(nil),         // 42: keywicket.control.v1.ReloadResponse
+	(*ListKeysRequest)(nil),        // 43: keywicket.control.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),       // 44: keywicket.control.v1.ListKeysResponse
+	(*RootKey)(nil),                // 45: keywicket.control.v1.RootKey
+	(*RotateKeyRequest)(nil),       // 46: keywicket.control.v1.RotateKeyRequest
+	(*RetireKeyRequest)(nil),       // 47: keywicket.control.v1.RetireKeyRequest
+	(*BackupRequest)(nil),          // 48: keywicket.control.v1.BackupRequest
+	(*WatchRadiusRequest)(nil),     // 49: keywicket.control.v1.WatchRadiusRequest
+	(*RadiusPacket)(nil),           // 50: keywicket.control.v1.RadiusPacket
+	(*RadiusAttribute)(nil),        // 51: keywicket.control.v1.RadiusAttribute
+	(*BackupResponse)(nil),         // 52: keywicket.control.v1.BackupResponse
+	(*BackupSummary)(nil),          // 53: keywicket.control.v1.BackupSummary
+	(*ListAllRequest)(nil),         // 54: keywicket.control.v1.ListAllRequest
+	(*AccountAppPasswords)(nil),    // 55: keywicket.control.v1.AccountAppPasswords
+	(*DeletedTry)(nil),             // 56: keywicket.control.v1.DeletedTry
+	(*ReviewRequest)(nil),          // 57: keywicket.control.v1.ReviewRequest
+	(*AccountReview)(nil),          // 58: keywicket.control.v1.AccountReview
+	(*Finding)(nil),                // 59: keywicket.control.v1.Finding
+	(*ImportRequest)(nil),          // 60: keywicket.control.v1.ImportRequest
+	(*ImportAccount)(nil),          // 61: keywicket.control.v1.ImportAccount
+	(*ImportResponse)(nil),         // 62: keywicket.control.v1.ImportResponse
+	(*ImportFault)(nil),            // 63: keywicket.control.v1.ImportFault
+	(*ExportRequest)(nil),          // 64: keywicket.control.v1.ExportRequest
+	(*ExportResponse)(nil),         // 65: keywicket.control.v1.ExportResponse
+	nil,                            // 66: keywicket.control.v1.StatusResponse.BridgesEntry
+	nil,                            // 67: keywicket.control.v1.BridgeStatus.CountersEntry
+	nil,                            // 68: keywicket.control.v1.PluginStatus.CallsEntry
+	(*timestamppb.Timestamp)(nil),  // 69: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 70: google.protobuf.Duration
 }
 var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
-	67, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	67, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
-	67, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
+	69, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	69, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
+	69, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: keywicket.control.v1.AppPassword.last_use:type_name -> keywicket.control.v1.Use
-	50, // 4: keywicket.control.v1.AppPassword.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	67, // 5: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
-	67, // 6: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
-	50, // 7: keywicket.control.v1.CreateRequest.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	51, // 4: keywicket.control.v1.AppPassword.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	69, // 5: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
+	69, // 6: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
+	51, // 7: keywicket.control.v1.CreateRequest.reply:type_name -> keywicket.control.v1.RadiusAttribute
 	0,  // 8: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	0,  // 9: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	67, // 10: keywicket.control.v1.CreateOwnRequest.expires:type_name -> google.protobuf.Timestamp
+	69, // 10: keywicket.control.v1.CreateOwnRequest.expires:type_name -> google.protobuf.Timestamp
 	2,  // 11: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
 	2,  // 12: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
 	17, // 13: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
-	67, // 14: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	69, // 14: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
 	2,  // 15: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	67, // 16: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
+	69, // 16: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
 	0,  // 17: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	2,  // 18: keywicket.control.v1.Session.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	67, // 19: keywicket.control.v1.Session.since:type_name -> google.protobuf.Timestamp
-	67, // 20: keywicket.control.v1.ListEndingsRequest.since:type_name -> google.protobuf.Timestamp
+	69, // 19: keywicket.control.v1.Session.since:type_name -> google.protobuf.Timestamp
+	69, // 20: keywicket.control.v1.ListEndingsRequest.since:type_name -> google.protobuf.Timestamp
 	34, // 21: keywicket.control.v1.ListEndingsResponse.endings:type_name -> keywicket.control.v1.SessionEnding
 	31, // 22: keywicket.control.v1.SessionEnding.session:type_name -> keywicket.control.v1.Session
-	67, // 23: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	69, // 23: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
 	37, // 24: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	65, // 25: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	66, // 25: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
 	39, // 26: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	66, // 27: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
-	44, // 28: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	67, // 29: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
-	67, // 30: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
-	50, // 31: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
-	50, // 32: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	2,  // 33: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	52, // 34: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
-	67, // 35: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
-	0,  // 36: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	55, // 37: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
-	2,  // 38: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	67, // 39: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
-	17, // 40: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
-	58, // 41: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
-	2,  // 42: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	67, // 43: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
-	60, // 44: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
-	62, // 45: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
-	60, // 46: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
-	38, // 47: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	3,  // 48: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 49: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	9,  // 50: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 51: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	9,  // 52: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	9,  // 53: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	12, // 54: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	9,  // 55: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	13, // 56: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	15, // 57: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	53, // 58: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
-	56, // 59: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
-	30, // 60: keywicket.control.v1.Sessions.List:input_type -> keywicket.control.v1.ListSessionsRequest
-	32, // 61: keywicket.control.v1.Sessions.ListEndings:input_type -> keywicket.control.v1.ListEndingsRequest
-	20, // 62: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	19, // 63: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	21, // 64: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	22, // 65: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	23, // 66: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	19, // 67: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	19, // 68: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 69: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	19, // 70: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	28, // 71: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	59, // 72: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
-	63, // 73: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
-	7,  // 74: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
-	8,  // 75: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
-	35, // 76: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	40, // 77: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	42, // 78: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	45, // 79: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	46, // 80: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	47, // 81: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
-	48, // 82: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
-	4,  // 83: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 84: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	11, // 85: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 86: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 87: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 88: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 89: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	11, // 90: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	14, // 91: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	16, // 92: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	54, // 93: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
-	57, // 94: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
-	31, // 95: keywicket.control.v1.Sessions.List:output_type -> keywicket.control.v1.Session
-	33, // 96: keywicket.control.v1.Sessions.ListEndings:output_type -> keywicket.control.v1.ListEndingsResponse
-	18, // 97: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	18, // 98: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	18, // 99: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	18, // 100: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	18, // 101: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	24, // 102: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	25, // 103: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	27, // 104: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	18, // 105: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	29, // 106: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	61, // 107: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
-	64, // 108: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
-	6,  // 109: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
-	4,  // 110: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
-	36, // 111: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	41, // 112: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	43, // 113: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	43, // 114: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	43, // 115: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	51, // 116: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
-	49, // 117: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
-	83, // [83:118] is the sub-list for method output_type
-	48, // [48:83] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	67, // 27: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	69, // 28: keywicket.control.v1.PluginStatus.since:type_name -> google.protobuf.Timestamp
+	69, // 29: keywicket.control.v1.PluginStatus.until:type_name -> google.protobuf.Timestamp
+	69, // 30: keywicket.control.v1.PluginStatus.last_error_at:type_name -> google.protobuf.Timestamp
+	68, // 31: keywicket.control.v1.PluginStatus.calls:type_name -> keywicket.control.v1.PluginStatus.CallsEntry
+	70, // 32: keywicket.control.v1.PluginCalls.mean:type_name -> google.protobuf.Duration
+	70, // 33: keywicket.control.v1.PluginCalls.longest:type_name -> google.protobuf.Duration
+	45, // 34: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
+	69, // 35: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	69, // 36: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
+	51, // 37: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
+	51, // 38: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	2,  // 39: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	53, // 40: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
+	69, // 41: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	0,  // 42: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	56, // 43: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
+	2,  // 44: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	69, // 45: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
+	17, // 46: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
+	59, // 47: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
+	2,  // 48: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	69, // 49: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
+	61, // 50: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
+	63, // 51: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
+	61, // 52: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
+	38, // 53: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	40, // 54: keywicket.control.v1.PluginStatus.CallsEntry.value:type_name -> keywicket.control.v1.PluginCalls
+	3,  // 55: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 56: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	9,  // 57: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 58: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	9,  // 59: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	9,  // 60: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	12, // 61: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	9,  // 62: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	13, // 63: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	15, // 64: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	54, // 65: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
+	57, // 66: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
+	30, // 67: keywicket.control.v1.Sessions.List:input_type -> keywicket.control.v1.ListSessionsRequest
+	32, // 68: keywicket.control.v1.Sessions.ListEndings:input_type -> keywicket.control.v1.ListEndingsRequest
+	20, // 69: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	19, // 70: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	21, // 71: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	22, // 72: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	23, // 73: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	19, // 74: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	19, // 75: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 76: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	19, // 77: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	28, // 78: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	60, // 79: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
+	64, // 80: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
+	7,  // 81: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
+	8,  // 82: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
+	35, // 83: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	41, // 84: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	43, // 85: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	46, // 86: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	47, // 87: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	48, // 88: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	49, // 89: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
+	4,  // 90: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 91: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	11, // 92: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 93: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 94: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 95: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 96: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	11, // 97: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	14, // 98: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	16, // 99: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	55, // 100: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
+	58, // 101: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
+	31, // 102: keywicket.control.v1.Sessions.List:output_type -> keywicket.control.v1.Session
+	33, // 103: keywicket.control.v1.Sessions.ListEndings:output_type -> keywicket.control.v1.ListEndingsResponse
+	18, // 104: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	18, // 105: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	18, // 106: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	18, // 107: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	18, // 108: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	24, // 109: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	25, // 110: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	27, // 111: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	18, // 112: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	29, // 113: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	62, // 114: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
+	65, // 115: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
+	6,  // 116: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
+	4,  // 117: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
+	36, // 118: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	42, // 119: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	44, // 120: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	44, // 121: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	44, // 122: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	52, // 123: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	50, // 124: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
+	90, // [90:125] is the sub-list for method output_type
+	55, // [55:90] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
@@ -4523,7 +4731,7 @@ func file_plugins_proto_controlv1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_controlv1_control_proto_rawDesc), len(file_plugins_proto_controlv1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   67,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   5,
 		},

@@ -1,0 +1,71 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// A Guard is asked about an attempt whose proof was found right, before it is
+// granted. It can refuse the grant or add to the answer; it can grant nothing.
+type Guard interface {
+	// Asks says whether anybody would be asked. While it is false a right proof is
+	// granted without Check.
+	Asks() bool
+
+	// Check decides within the time that ctx has. An error is an inability: the
+	// attempt ends as ReasonUnavailable.
+	Check(ctx context.Context, a Attempt, g Grant) (Admission, error)
+}
+
+// An Admission is what a Guard decided. The zero Admission refuses.
+type Admission struct {
+	Allow bool
+	Text  string  // why not, for the administrator
+	Reply []Reply // added to the answer
+}
+
+// maxGuardText bounds what the audit keeps of a Guard's text, in octets.
+const maxGuardText = 256
+
+var errGuardAway = errors.New("a hook did not decide")
+
+// guards says whether there is a Guard to ask.
+func (e *Engine) guards() bool { return e.opt.Guard != nil && e.opt.Guard.Asks() }
+
+// guarded asks the Guard about an attempt that would be granted.
+func (e *Engine) guarded(ctx context.Context, a Attempt, v verdict) verdict {
+	admission, err := e.opt.Guard.Check(ctx, a, v.grant())
+	switch {
+	case err != nil:
+		v.err = errors.Join(errGuardAway, err)
+		return v.refuse(ReasonUnavailable)
+	case !admission.Allow:
+		v.detail = strings.ToValidUTF8(admission.Text[:min(len(admission.Text), maxGuardText)], "")
+		return v.refuse(ReasonRefusedByHook)
+	}
+	v.reply = admission.Reply
+	return v
+}
+
+// grant is what v grants, without a session.
+func (v *verdict) grant() Grant {
+	g := Grant{Account: v.account.dir.Name, Groups: v.account.dir.Groups, AppPassword: v.ref, Reply: v.reply}
+	if v.match == nil {
+		return g
+	}
+	g.Profile = v.match.scope.profile
+	own := v.match.replies()
+	if len(v.reply) == 0 {
+		g.Reply = own
+		return g
+	}
+	g.Reply = slices.Clone(v.reply)
+	for _, r := range own {
+		if !slices.ContainsFunc(v.reply, func(added Reply) bool { return strings.EqualFold(added.Name, r.Name) }) {
+			g.Reply = append(g.Reply, r)
+		}
+	}
+	return g
+}
