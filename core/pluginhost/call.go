@@ -105,8 +105,9 @@ func (p *plugged) try(ctx context.Context, on *instance, c call) (crashed bool, 
 		return false, p.gone(odd)
 	case a.byPlugin():
 		on.breaker.answered()
-		if !known(status.Code(err)) {
+		if !known(status.Code(err)) { // also where it is too large for us
 			p.fault(c.method, wire.StoreError(err))
+			return false, p.gone(wire.StoreError(err))
 		}
 		return false, err
 	}

@@ -146,10 +146,11 @@ func (i *instance) connect(ctx context.Context) error {
 // hold what the plugin printed: they are cut.
 func (i *instance) startError(err error) error {
 	text, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+	silent := strings.Contains(err.Error(), "Failed to read any lines") || strings.Contains(err.Error(), "before we could connect")
 	if p := i.running(); p != nil {
 		select {
 		case <-p.exited:
-			if strings.HasPrefix(text, "Unrecognized remote plugin message: ") || strings.Contains(text, "before we could connect") {
+			if silent {
 				return fmt.Errorf("it ended before it said where it listens: %w", p.ended())
 			}
 		case <-time.After(drainFor):

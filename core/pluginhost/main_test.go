@@ -9,18 +9,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+	plugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
 	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/directory/directorytest"
 	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/core/store/memstore"
+	"github.com/keywicket/keywicket/plugins/proto/pluginv1"
 	"github.com/keywicket/keywicket/plugins/sdk"
+	"github.com/keywicket/keywicket/plugins/sdk/wire"
 )
 
 // modePrefix begins the name of a program that is this test binary, and makes a
@@ -28,6 +34,10 @@ import (
 const modePrefix = "test-plugin-"
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == hostMode {
+		runHost()
+		return
+	}
 	mode, is := strings.CutPrefix(filepath.Base(os.Args[0]), modePrefix)
 	if is {
 		runPlugin(mode)
@@ -54,6 +64,8 @@ func runPlugin(mode string) {
 		select {}
 	case "plain": // without TLS
 		plainServer()
+	case "huge":
+		hugeServer()
 	case "version-2":
 		fmt.Printf("1|2|unix|%s/x|grpc|\n", os.Getenv("PLUGIN_UNIX_SOCKET_DIR"))
 		select {}
@@ -98,6 +110,52 @@ func garbageFrames() {
 // plainServer speaks gRPC without TLS.
 func plainServer() {
 	_ = grpc.NewServer().Serve(listen())
+}
+
+// hugeServer answers with messages larger than any that the host takes.
+func hugeServer() {
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  wire.Handshake(),
+		VersionedPlugins: map[int]plugin.PluginSet{wire.V1: {wire.Name: huge{}}},
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, grpc.MaxSendMsgSize(1<<31-1))...)
+		},
+		Logger: hclog.NewNullLogger(),
+	})
+}
+
+// huge is a store that has nothing but too much.
+type huge struct {
+	plugin.NetRPCUnsupportedPlugin
+	pluginv1.UnimplementedPluginServer
+	pluginv1.UnimplementedStoreServer
+}
+
+func (h huge) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	pluginv1.RegisterPluginServer(s, h)
+	pluginv1.RegisterStoreServer(s, h)
+	return nil
+}
+
+func (huge) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, nil
+}
+
+func (huge) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
+	return &pluginv1.DescribeResponse{Kind: pluginv1.Kind_KIND_STORE}, nil
+}
+
+func (huge) Configure(context.Context, *pluginv1.ConfigureRequest) (*pluginv1.ConfigureResponse, error) {
+	return &pluginv1.ConfigureResponse{}, nil
+}
+
+func (huge) Health(context.Context, *pluginv1.HealthRequest) (*pluginv1.HealthResponse, error) {
+	return &pluginv1.HealthResponse{}, nil
+}
+
+func (huge) Get(_ context.Context, req *pluginv1.GetRequest) (*pluginv1.GetResponse, error) {
+	size, err := strconv.Atoi(string(req.Key))
+	return &pluginv1.GetResponse{Entry: &pluginv1.Entry{Key: req.Key, Value: make([]byte, size), Revision: 1}}, err
 }
 
 func listen() net.Listener {
@@ -148,7 +206,13 @@ func misbehave(ctx context.Context, what string) error {
 	case "environment":
 		stdin, _ := io.ReadAll(os.Stdin)
 		wd, _ := os.Getwd()
-		return fmt.Errorf("%w: %q %q %q %d %d", store.ErrUnavailable, os.Environ(), stdin, wd, os.Getuid(), syscall.Getpgrp()-os.Getpid())
+		names := []string{}
+		for _, e := range os.Environ() {
+			name, _, _ := strings.Cut(e, "=")
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return fmt.Errorf("%w: %s in %s, group %d, input %d, %s", store.ErrUnavailable, strconv.Itoa(os.Getuid()), wd, syscall.Getpgrp()-os.Getpid(), len(stdin), strings.Join(names, " "))
 	case "no-word":
 		return errors.New("not found")
 	case "unavailable":
@@ -374,5 +438,5 @@ func (testHook) Check(ctx context.Context, s sdk.SignIn) (sdk.Answer, error) {
 	case "no name":
 		return sdk.Answer{Allow: true, Reply: []sdk.Attribute{{Value: "x"}}}, nil
 	}
-	return sdk.Answer{Allow: true, Reply: []sdk.Attribute{{Name: "Filter-Id", Value: fmt.Sprintf("%+v", s)[:200]}}}, nil
+	return sdk.Answer{Allow: true, Reply: []sdk.Attribute{{Name: "Filter-Id", Value: s.Service}}}, nil
 }
