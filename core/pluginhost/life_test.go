@@ -117,7 +117,9 @@ func TestRestartsLeakNothing(t *testing.T) {
 	again := func() {
 		s := f.status()
 		kill(t, s.PID)
-		f.until("restarted", func(now pluginhost.Status) bool { return now.Restarts > s.Restarts && now.State == pluginhost.StateRunning })
+		f.until("restarted", func(now pluginhost.Status) bool {
+			return now.Restarts > s.Restarts && now.State == pluginhost.StateRunning
+		})
 	}
 	for range 3 { // so that what is made once is made
 		again()
