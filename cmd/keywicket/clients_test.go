@@ -198,12 +198,11 @@ func startPostgreSQL(t *testing.T, s *site) string {
 	if out, code := output(t, "", as, filepath.Join(bin[0], "initdb"), "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C", "-D", data); code != 0 {
 		t.Fatal(out)
 	}
-	single := func(c *exec.Cmd) { as(c) }
-	if out, code := output(t, "create role alain login\n", single, filepath.Join(bin[0], "postgres"), "--single", "-D", data, "postgres"); code != 0 {
+	if out, code := output(t, "create role alain login\n", as, filepath.Join(bin[0], "postgres"), "--single", "-D", data, "postgres"); code != 0 {
 		t.Fatal(out)
 	}
 	must(t, os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(fmt.Sprintf("local all all radius radiusservers=\"127.0.0.1\" radiusports=\"%s\" radiussecrets=\"%s\"\n", s.port(), s.secret("vpn1"))), 0o600))
-	c := exec.Command(filepath.Join(bin[0], "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off")
+	c := exec.Command(filepath.Join(bin[0], "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "dynamic_shared_memory_type=mmap")
 	as(c)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	must(t, err)
