@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/keywicket/keywicket/bridges/control"
@@ -24,6 +25,7 @@ import (
 	"github.com/keywicket/keywicket/core/config"
 	"github.com/keywicket/keywicket/core/keyring"
 	"github.com/keywicket/keywicket/core/store"
+	"github.com/keywicket/keywicket/core/store/replica"
 	"github.com/keywicket/keywicket/plugins/proto/controlv1"
 )
 
@@ -49,7 +51,8 @@ type daemon struct {
 
 	plugins *plugins
 
-	degraded func() error // what is wrong with a store that serves what it can
+	degraded func() error          // what is wrong with a store that serves what it can
+	copy     func() replica.Status // of a store that others share; nil: there is none
 
 	restored string     // a warning, for some time after a restore
 	backups  sync.Mutex // held while one is made
@@ -78,7 +81,7 @@ func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*da
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f, degraded: s.degraded, plugins: p}
+	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f, degraded: s.degraded, copy: s.copy, plugins: p}
 	told := &recorders{}
 	options, err := engineOptions(f, p, s, keys, told, log)
 	if err != nil {
@@ -240,6 +243,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	if name := f.Store.Plugin(); name != "" {
 		s.Store.Path, s.Store.FreeOctets = "", 0
 	}
+	if d.copy != nil {
+		s.Store.Replica = replicaStatus(d.copy())
+	}
 	if err := d.degraded(); err != nil {
 		s.Warnings = append(s.Warnings, "the store: "+err.Error())
 	}
@@ -261,6 +267,14 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	}
 	if stats.LostAttempts > 0 {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%d attempts are missing in the history: too many came at once", stats.LostAttempts))
+	}
+	return s
+}
+
+func replicaStatus(c replica.Status) *controlv1.ReplicaStatus {
+	s := &controlv1.ReplicaStatus{Serving: !c.Joined, Whole: c.Copied, Age: durationpb.New(c.Age), MaxAge: durationpb.New(c.MaxAge)}
+	if c.Trouble != nil {
+		s.Problem = c.Trouble.Error()
 	}
 	return s
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/keywicket/keywicket/core/proof"
 	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/core/store/badgerstore"
+	"github.com/keywicket/keywicket/core/store/replica"
 )
 
 // This file alone chooses implementations and turns the configuration into
@@ -36,6 +37,7 @@ type openedStore struct {
 	late     bool         // it may come later
 	degraded func() error // what is wrong while it serves what it can
 	close    func() error
+	copy     func() replica.Status // of a shared store; nil: there is none
 }
 
 // openStore opens the store that f names: a plugin's, or the one in the data
@@ -43,6 +45,9 @@ type openedStore struct {
 func openStore(f *config.File, p *plugins, log *slog.Logger) (openedStore, error) {
 	if name := f.Store.Plugin(); name != "" {
 		s, err := p.host.Store(name)
+		if err == nil && f.Store.Replica {
+			return openReplica(f, s, func() error { return p.degraded(name) }, log)
+		}
 		return openedStore{store: s, late: true, degraded: func() error { return p.degraded(name) }, close: func() error { return nil }}, err
 	}
 	s, err := openBadger(f, log)
@@ -55,14 +60,56 @@ func openStore(f *config.File, p *plugins, log *slog.Logger) (openedStore, error
 // openBadger opens the store in the data directory, which must exist: one that
 // does not may be a disk that is not mounted.
 func openBadger(f *config.File, log *slog.Logger) (*badgerstore.Store, error) {
+	if err := checkDataDir(f); err != nil {
+		return nil, err
+	}
+	return badgerstore.Open(storePath(f), badgerstore.Options{Logger: log})
+}
+
+func checkDataDir(f *config.File) error {
 	info, err := os.Stat(f.DataDir)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("data_dir: %w; is its disk mounted? \"keywicket init\" makes a new one", err)
+		return fmt.Errorf("data_dir: %w; is its disk mounted? \"keywicket init\" makes a new one", err)
 	case !info.IsDir():
-		return nil, fmt.Errorf("data_dir: %s is no directory", f.DataDir)
+		return fmt.Errorf("data_dir: %s is no directory", f.DataDir)
 	}
-	return badgerstore.Open(storePath(f), badgerstore.Options{Logger: log})
+	return nil
+}
+
+// openReplica opens the copy of a store that others share, and both as one.
+func openReplica(f *config.File, shared store.Store, degraded func() error, log *slog.Logger) (openedStore, error) {
+	if err := checkDataDir(f); err != nil {
+		return openedStore{}, err
+	}
+	local, err := badgerstore.Open(filepath.Join(f.DataDir, "copy"), badgerstore.Options{Logger: log})
+	if err != nil {
+		return openedStore{}, fmt.Errorf("the copy of the shared store: %w", err)
+	}
+	s, err := replica.Open(context.Background(), shared, local, replica.Options{
+		Prefixes: core.SignInPrefixes(), MaxAge: f.Store.ReplicaMaxAge, Logger: log,
+	})
+	if err != nil {
+		return openedStore{}, errors.Join(err, local.Close())
+	}
+	return openedStore{
+		store: s, late: true, copy: s.Status,
+		degraded: func() error { return errors.Join(degraded(), describeCopy(s.Status()), local.Degraded()) },
+		close:    func() error { return errors.Join(s.Close(), local.Close()) },
+	}, nil
+}
+
+// describeCopy says what is wrong when the copy has to serve.
+func describeCopy(s replica.Status) error {
+	switch {
+	case s.Joined:
+		return nil
+	case !s.Copied:
+		return fmt.Errorf("it is out of reach, and there is no copy of it yet: %w", s.Trouble)
+	case s.Age > s.MaxAge:
+		return fmt.Errorf("it is out of reach, and its copy is too old to serve: %w", s.Trouble)
+	}
+	return fmt.Errorf("it is out of reach; sign-ins go on from its copy for %s more: %w", (s.MaxAge - s.Age).Round(time.Second), s.Trouble)
 }
 
 func storePath(f *config.File) string { return filepath.Join(f.DataDir, "store") }

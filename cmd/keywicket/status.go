@@ -57,6 +57,15 @@ type (
 		Ready   bool   `json:"ready"`
 		Problem string `json:"problem,omitempty"`
 		Free    uint64 `json:"free_octets"`
+
+		Replica *replicaJSON `json:"replica,omitempty"`
+	}
+	replicaJSON struct {
+		Serving bool    `json:"serving"` // the shared store is out of reach
+		Problem string  `json:"problem,omitempty"`
+		Whole   bool    `json:"whole"`
+		Age     float64 `json:"age"` // seconds
+		MaxAge  float64 `json:"max_age"`
 	}
 	bridgeJSON struct {
 		Addresses []string          `json:"addresses"`
@@ -73,6 +82,11 @@ func toStatusJSON(s *controlv1.StatusResponse) statusJSON {
 		Version: s.Version, Started: s.Started.AsTime(), Bridges: map[string]bridgeJSON{}, Plugins: []pluginJSON{},
 		Store: storeJSON{Kind: s.Store.GetKind(), Path: s.Store.GetPath(), Ready: s.Store.GetReady(), Problem: s.Store.GetProblem(), Free: s.Store.GetFreeOctets()},
 		Cache: cacheJSON{Accounts: s.CachedAccounts, Octets: s.CachedOctets}, Warnings: notNil(s.Warnings),
+	}
+	if r := s.Store.GetReplica(); r != nil {
+		j.Store.Replica = &replicaJSON{
+			Serving: r.Serving, Problem: r.Problem, Whole: r.Whole, Age: r.Age.AsDuration().Seconds(), MaxAge: r.MaxAge.AsDuration().Seconds(),
+		}
 	}
 	for name, b := range s.Bridges {
 		counters := b.Counters
@@ -97,6 +111,9 @@ func (a *app) showStatus(s *controlv1.StatusResponse) error {
 		{"store", fmt.Sprintf("%s, %s, %d MiB free, %s", s.Store.GetKind(), s.Store.GetPath(), s.Store.GetFreeOctets()>>20, state)},
 		{"cache", fmt.Sprintf("%d accounts, %d KiB", s.CachedAccounts, s.CachedOctets>>10)},
 	}
+	if r := s.Store.GetReplica(); r != nil {
+		rows = append(rows, []string{"its copy", describeReplica(r)})
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Bridges)) {
 		b := s.Bridges[name]
 		rows = append(rows, []string{name, strings.Join(b.Addresses, ", ")})
@@ -113,4 +130,18 @@ func (a *app) showStatus(s *controlv1.StatusResponse) error {
 		rows = append(rows, []string{"warning", w})
 	}
 	return table(a.out, rows)
+}
+
+// describeReplica says how the copy of a shared store is.
+func describeReplica(r *controlv1.ReplicaStatus) string {
+	switch age := r.GetAge().AsDuration().Round(time.Second); {
+	case !r.Whole:
+		return "not made yet"
+	case r.Serving && age > r.GetMaxAge().AsDuration():
+		return fmt.Sprintf("%s old, which is too old to serve (replica_max_age is %s): %s", age, r.GetMaxAge().AsDuration(), r.Problem)
+	case r.Serving:
+		return fmt.Sprintf("%s old, SERVING for up to %s: %s", age, r.GetMaxAge().AsDuration(), r.Problem)
+	default:
+		return fmt.Sprintf("%s old", age)
+	}
 }

@@ -75,6 +75,9 @@ type File struct {
 // A Store says where records are kept.
 type Store struct {
 	Kind string // KindBadger, or "plugin:NAME"
+
+	Replica       bool          // keep a copy of what others share, which serves while that is out of reach
+	ReplicaMaxAge time.Duration // how old the copy may be then
 }
 
 // A Directory says who knows the accounts.

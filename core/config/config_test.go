@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 		Path:      "/etc/keywicket/keywicket.toml",
 		DataDir:   "/etc/keywicket/data",
 		Keyring:   "/etc/keywicket/keyring",
-		Store:     Store{Kind: "badger"},
+		Store:     Store{Kind: "badger", ReplicaMaxAge: time.Hour},
 		Directory: Directory{Kind: "local", MaxAge: time.Minute, Stale: 15 * time.Minute},
 		Policy: Policy{
 			Limit: 40, RequireTwoStep: true, MainPassword: "never", OnTwoStepOff: "suspend",

@@ -43,7 +43,15 @@ func (r *reader) read(values map[string]any) *File {
 func readStore(top *table, plugins []Plugin) Store {
 	t, _ := top.section("store")
 	defer t.close()
-	return Store{Kind: t.part("kind", KindBadger, PluginStore, plugins)}
+	s := Store{
+		Kind:          t.part("kind", KindBadger, PluginStore, plugins),
+		Replica:       t.flag("replica", false),
+		ReplicaMaxAge: t.duration("replica_max_age", time.Hour, time.Minute, 7*day),
+	}
+	if s.Replica && s.Plugin() == "" {
+		t.fault("replica", "there is nothing to copy: the store is on this host; take the key out, or take \"plugin:NAME\" as the kind")
+	}
+	return s
 }
 
 func readDirectory(top *table, plugins []Plugin) Directory {

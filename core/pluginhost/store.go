@@ -237,6 +237,13 @@ type snapshotStore struct{ pluginStore }
 var _ store.Snapshotter = snapshotStore{}
 
 func (s snapshotStore) Snapshot(ctx context.Context, begin func(store.Revision) error, each func(store.Entry) error) error {
+	waiting, tell := ctx, each
+	each = func(e store.Entry) error { // a page may have come before nobody waited for it any more
+		if err := waiting.Err(); err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+		return tell(e)
+	}
 	on, err := s.p.acquire(ctx)
 	if err != nil {
 		return s.p.gone(err)

@@ -2263,6 +2263,7 @@ type StoreStatus struct {
 	Ready         bool                   `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`                             // it answers, and the keyring opens its records
 	Problem       string                 `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`                          // why it is not
 	FreeOctets    uint64                 `protobuf:"varint,5,opt,name=free_octets,json=freeOctets,proto3" json:"free_octets,omitempty"` // of its file system
+	Replica       *ReplicaStatus         `protobuf:"bytes,6,opt,name=replica,proto3" json:"replica,omitempty"`                          // absent: there is no copy of it here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2332,6 +2333,90 @@ func (x *StoreStatus) GetFreeOctets() uint64 {
 	return 0
 }
 
+func (x *StoreStatus) GetReplica() *ReplicaStatus {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+// ReplicaStatus is how the copy of a store that others share is.
+type ReplicaStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Serving       bool                   `protobuf:"varint,1,opt,name=serving,proto3" json:"serving,omitempty"`            // the shared store is out of reach, so that reads come from the copy
+	Problem       string                 `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`             // why it is
+	Whole         bool                   `protobuf:"varint,3,opt,name=whole,proto3" json:"whole,omitempty"`                // there is a copy that was once whole
+	Age           *durationpb.Duration   `protobuf:"bytes,4,opt,name=age,proto3" json:"age,omitempty"`                     // since it was last known to be right
+	MaxAge        *durationpb.Duration   `protobuf:"bytes,5,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"` // beyond that it serves nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaStatus) Reset() {
+	*x = ReplicaStatus{}
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaStatus) ProtoMessage() {}
+
+func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
+func (*ReplicaStatus) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ReplicaStatus) GetServing() bool {
+	if x != nil {
+		return x.Serving
+	}
+	return false
+}
+
+func (x *ReplicaStatus) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *ReplicaStatus) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+func (x *ReplicaStatus) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
+func (x *ReplicaStatus) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
 type BridgeStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addresses     []string               `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
@@ -2342,7 +2427,7 @@ type BridgeStatus struct {
 
 func (x *BridgeStatus) Reset() {
 	*x = BridgeStatus{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2354,7 +2439,7 @@ func (x *BridgeStatus) String() string {
 func (*BridgeStatus) ProtoMessage() {}
 
 func (x *BridgeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[38]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2367,7 +2452,7 @@ func (x *BridgeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BridgeStatus.ProtoReflect.Descriptor instead.
 func (*BridgeStatus) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{38}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BridgeStatus) GetAddresses() []string {
@@ -2408,7 +2493,7 @@ type PluginStatus struct {
 
 func (x *PluginStatus) Reset() {
 	*x = PluginStatus{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2420,7 +2505,7 @@ func (x *PluginStatus) String() string {
 func (*PluginStatus) ProtoMessage() {}
 
 func (x *PluginStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[39]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2433,7 +2518,7 @@ func (x *PluginStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginStatus.ProtoReflect.Descriptor instead.
 func (*PluginStatus) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{39}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PluginStatus) GetName() string {
@@ -2561,7 +2646,7 @@ type PluginCalls struct {
 
 func (x *PluginCalls) Reset() {
 	*x = PluginCalls{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2573,7 +2658,7 @@ func (x *PluginCalls) String() string {
 func (*PluginCalls) ProtoMessage() {}
 
 func (x *PluginCalls) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[40]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2586,7 +2671,7 @@ func (x *PluginCalls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginCalls.ProtoReflect.Descriptor instead.
 func (*PluginCalls) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{40}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PluginCalls) GetCalls() uint64 {
@@ -2625,7 +2710,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2722,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[41]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2735,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{41}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
 }
 
 type ReloadResponse struct {
@@ -2662,7 +2747,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2759,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[42]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2772,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{42}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReloadResponse) GetWarnings() []string {
@@ -2705,7 +2790,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2717,7 +2802,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[43]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2730,7 +2815,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{43}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
 }
 
 type ListKeysResponse struct {
@@ -2743,7 +2828,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2840,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[44]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2853,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{44}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListKeysResponse) GetKeys() []*RootKey {
@@ -2796,7 +2881,7 @@ type RootKey struct {
 
 func (x *RootKey) Reset() {
 	*x = RootKey{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2808,7 +2893,7 @@ func (x *RootKey) String() string {
 func (*RootKey) ProtoMessage() {}
 
 func (x *RootKey) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[45]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2821,7 +2906,7 @@ func (x *RootKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RootKey.ProtoReflect.Descriptor instead.
 func (*RootKey) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{45}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RootKey) GetId() string {
@@ -2853,7 +2938,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +2950,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[46]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2878,7 +2963,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{46}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
 }
 
 type RetireKeyRequest struct {
@@ -2890,7 +2975,7 @@ type RetireKeyRequest struct {
 
 func (x *RetireKeyRequest) Reset() {
 	*x = RetireKeyRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +2987,7 @@ func (x *RetireKeyRequest) String() string {
 func (*RetireKeyRequest) ProtoMessage() {}
 
 func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[47]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3000,7 @@ func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyRequest.ProtoReflect.Descriptor instead.
 func (*RetireKeyRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{47}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RetireKeyRequest) GetId() string {
@@ -2939,7 +3024,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2951,7 +3036,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[48]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2964,7 +3049,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{48}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *BackupRequest) GetSinceId() []byte {
@@ -3005,7 +3090,7 @@ type WatchRadiusRequest struct {
 
 func (x *WatchRadiusRequest) Reset() {
 	*x = WatchRadiusRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3017,7 +3102,7 @@ func (x *WatchRadiusRequest) String() string {
 func (*WatchRadiusRequest) ProtoMessage() {}
 
 func (x *WatchRadiusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[49]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3030,7 +3115,7 @@ func (x *WatchRadiusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRadiusRequest.ProtoReflect.Descriptor instead.
 func (*WatchRadiusRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{49}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *WatchRadiusRequest) GetClient() string {
@@ -3068,7 +3153,7 @@ type RadiusPacket struct {
 
 func (x *RadiusPacket) Reset() {
 	*x = RadiusPacket{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3080,7 +3165,7 @@ func (x *RadiusPacket) String() string {
 func (*RadiusPacket) ProtoMessage() {}
 
 func (x *RadiusPacket) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[50]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3093,7 +3178,7 @@ func (x *RadiusPacket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RadiusPacket.ProtoReflect.Descriptor instead.
 func (*RadiusPacket) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{50}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RadiusPacket) GetTime() *timestamppb.Timestamp {
@@ -3197,7 +3282,7 @@ type RadiusAttribute struct {
 
 func (x *RadiusAttribute) Reset() {
 	*x = RadiusAttribute{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3209,7 +3294,7 @@ func (x *RadiusAttribute) String() string {
 func (*RadiusAttribute) ProtoMessage() {}
 
 func (x *RadiusAttribute) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[51]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3222,7 +3307,7 @@ func (x *RadiusAttribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RadiusAttribute.ProtoReflect.Descriptor instead.
 func (*RadiusAttribute) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{51}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RadiusAttribute) GetName() string {
@@ -3249,7 +3334,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3346,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[52]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3359,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{52}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -3308,7 +3393,7 @@ type BackupSummary struct {
 
 func (x *BackupSummary) Reset() {
 	*x = BackupSummary{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3320,7 +3405,7 @@ func (x *BackupSummary) String() string {
 func (*BackupSummary) ProtoMessage() {}
 
 func (x *BackupSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[53]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3333,7 +3418,7 @@ func (x *BackupSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupSummary.ProtoReflect.Descriptor instead.
 func (*BackupSummary) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{53}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *BackupSummary) GetId() string {
@@ -3414,7 +3499,7 @@ type ListAllRequest struct {
 
 func (x *ListAllRequest) Reset() {
 	*x = ListAllRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3426,7 +3511,7 @@ func (x *ListAllRequest) String() string {
 func (*ListAllRequest) ProtoMessage() {}
 
 func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[54]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3439,7 +3524,7 @@ func (x *ListAllRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAllRequest.ProtoReflect.Descriptor instead.
 func (*ListAllRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{54}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListAllRequest) GetAtLimit() bool {
@@ -3489,7 +3574,7 @@ type AccountAppPasswords struct {
 
 func (x *AccountAppPasswords) Reset() {
 	*x = AccountAppPasswords{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3501,7 +3586,7 @@ func (x *AccountAppPasswords) String() string {
 func (*AccountAppPasswords) ProtoMessage() {}
 
 func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[55]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3514,7 +3599,7 @@ func (x *AccountAppPasswords) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountAppPasswords.ProtoReflect.Descriptor instead.
 func (*AccountAppPasswords) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{55}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AccountAppPasswords) GetAccount() string {
@@ -3558,7 +3643,7 @@ type DeletedTry struct {
 
 func (x *DeletedTry) Reset() {
 	*x = DeletedTry{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3570,7 +3655,7 @@ func (x *DeletedTry) String() string {
 func (*DeletedTry) ProtoMessage() {}
 
 func (x *DeletedTry) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[56]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3583,7 +3668,7 @@ func (x *DeletedTry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedTry.ProtoReflect.Descriptor instead.
 func (*DeletedTry) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{56}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DeletedTry) GetAppPassword() *AppPasswordRef {
@@ -3624,7 +3709,7 @@ type ReviewRequest struct {
 
 func (x *ReviewRequest) Reset() {
 	*x = ReviewRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3636,7 +3721,7 @@ func (x *ReviewRequest) String() string {
 func (*ReviewRequest) ProtoMessage() {}
 
 func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[57]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3649,7 +3734,7 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
 func (*ReviewRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{57}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ReviewRequest) GetAccount() string {
@@ -3677,7 +3762,7 @@ type AccountReview struct {
 
 func (x *AccountReview) Reset() {
 	*x = AccountReview{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3689,7 +3774,7 @@ func (x *AccountReview) String() string {
 func (*AccountReview) ProtoMessage() {}
 
 func (x *AccountReview) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[58]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3702,7 +3787,7 @@ func (x *AccountReview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountReview.ProtoReflect.Descriptor instead.
 func (*AccountReview) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{58}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AccountReview) GetAccount() string {
@@ -3741,7 +3826,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3753,7 +3838,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[59]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3766,7 +3851,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{59}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Finding) GetKind() string {
@@ -3815,7 +3900,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3827,7 +3912,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[60]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3840,7 +3925,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{60}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ImportRequest) GetWrite() bool {
@@ -3877,7 +3962,7 @@ type ImportAccount struct {
 
 func (x *ImportAccount) Reset() {
 	*x = ImportAccount{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3889,7 +3974,7 @@ func (x *ImportAccount) String() string {
 func (*ImportAccount) ProtoMessage() {}
 
 func (x *ImportAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[61]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3902,7 +3987,7 @@ func (x *ImportAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportAccount.ProtoReflect.Descriptor instead.
 func (*ImportAccount) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{61}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ImportAccount) GetName() string {
@@ -3951,7 +4036,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3963,7 +4048,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[62]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3976,7 +4061,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{62}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ImportResponse) GetMade() uint32 {
@@ -4011,7 +4096,7 @@ type ImportFault struct {
 
 func (x *ImportFault) Reset() {
 	*x = ImportFault{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4023,7 +4108,7 @@ func (x *ImportFault) String() string {
 func (*ImportFault) ProtoMessage() {}
 
 func (x *ImportFault) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[63]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4036,7 +4121,7 @@ func (x *ImportFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFault.ProtoReflect.Descriptor instead.
 func (*ImportFault) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{63}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ImportFault) GetLine() uint64 {
@@ -4069,7 +4154,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4081,7 +4166,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[64]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4094,7 +4179,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{64}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ExportRequest) GetHashes() bool {
@@ -4113,7 +4198,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[65]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +4210,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[65]
+	mi := &file_plugins_proto_controlv1_control_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +4223,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{65}
+	return file_plugins_proto_controlv1_control_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ExportResponse) GetAccounts() []*ImportAccount {
@@ -4306,14 +4391,21 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\rcached_octets\x18\b \x01(\x04R\fcachedOctets\x1a^\n" +
 	"\fBridgesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x128\n" +
-	"\x05value\x18\x02 \x01(\v2\".keywicket.control.v1.BridgeStatusR\x05value:\x028\x01\"\x86\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\".keywicket.control.v1.BridgeStatusR\x05value:\x028\x01\"\xc5\x01\n" +
 	"\vStoreStatus\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
 	"\x05ready\x18\x03 \x01(\bR\x05ready\x12\x18\n" +
 	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x1f\n" +
 	"\vfree_octets\x18\x05 \x01(\x04R\n" +
-	"freeOctets\"\xb7\x01\n" +
+	"freeOctets\x12=\n" +
+	"\areplica\x18\x06 \x01(\v2#.keywicket.control.v1.ReplicaStatusR\areplica\"\xba\x01\n" +
+	"\rReplicaStatus\x12\x18\n" +
+	"\aserving\x18\x01 \x01(\bR\aserving\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem\x12\x14\n" +
+	"\x05whole\x18\x03 \x01(\bR\x05whole\x12+\n" +
+	"\x03age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03age\x122\n" +
+	"\amax_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\"\xb7\x01\n" +
 	"\fBridgeStatus\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\x12L\n" +
 	"\bcounters\x18\x02 \x03(\v20.keywicket.control.v1.BridgeStatus.CountersEntryR\bcounters\x1a;\n" +
@@ -4513,7 +4605,7 @@ func file_plugins_proto_controlv1_control_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_controlv1_control_proto_rawDescData
 }
 
-var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
+var file_plugins_proto_controlv1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
 var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*AppPassword)(nil),            // 0: keywicket.control.v1.AppPassword
 	(*Use)(nil),                    // 1: keywicket.control.v1.Use
@@ -4553,171 +4645,175 @@ var file_plugins_proto_controlv1_control_proto_goTypes = []any{
 	(*StatusRequest)(nil),          // 35: keywicket.control.v1.StatusRequest
 	(*StatusResponse)(nil),         // 36: keywicket.control.v1.StatusResponse
 	(*StoreStatus)(nil),            // 37: keywicket.control.v1.StoreStatus
-	(*BridgeStatus)(nil),           // 38: keywicket.control.v1.BridgeStatus
-	(*PluginStatus)(nil),           // 39: keywicket.control.v1.PluginStatus
-	(*PluginCalls)(nil),            // 40: keywicket.control.v1.PluginCalls
-	(*ReloadRequest)(nil),          // 41: keywicket.control.v1.ReloadRequest
-	(*ReloadResponse)(nil),         // 42: keywicket.control.v1.ReloadResponse
-	(*ListKeysRequest)(nil),        // 43: keywicket.control.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),       // 44: keywicket.control.v1.ListKeysResponse
-	(*RootKey)(nil),                // 45: keywicket.control.v1.RootKey
-	(*RotateKeyRequest)(nil),       // 46: keywicket.control.v1.RotateKeyRequest
-	(*RetireKeyRequest)(nil),       // 47: keywicket.control.v1.RetireKeyRequest
-	(*BackupRequest)(nil),          // 48: keywicket.control.v1.BackupRequest
-	(*WatchRadiusRequest)(nil),     // 49: keywicket.control.v1.WatchRadiusRequest
-	(*RadiusPacket)(nil),           // 50: keywicket.control.v1.RadiusPacket
-	(*RadiusAttribute)(nil),        // 51: keywicket.control.v1.RadiusAttribute
-	(*BackupResponse)(nil),         // 52: keywicket.control.v1.BackupResponse
-	(*BackupSummary)(nil),          // 53: keywicket.control.v1.BackupSummary
-	(*ListAllRequest)(nil),         // 54: keywicket.control.v1.ListAllRequest
-	(*AccountAppPasswords)(nil),    // 55: keywicket.control.v1.AccountAppPasswords
-	(*DeletedTry)(nil),             // 56: keywicket.control.v1.DeletedTry
-	(*ReviewRequest)(nil),          // 57: keywicket.control.v1.ReviewRequest
-	(*AccountReview)(nil),          // 58: keywicket.control.v1.AccountReview
-	(*Finding)(nil),                // 59: keywicket.control.v1.Finding
-	(*ImportRequest)(nil),          // 60: keywicket.control.v1.ImportRequest
-	(*ImportAccount)(nil),          // 61: keywicket.control.v1.ImportAccount
-	(*ImportResponse)(nil),         // 62: keywicket.control.v1.ImportResponse
-	(*ImportFault)(nil),            // 63: keywicket.control.v1.ImportFault
-	(*ExportRequest)(nil),          // 64: keywicket.control.v1.ExportRequest
-	(*ExportResponse)(nil),         // 65: keywicket.control.v1.ExportResponse
-	nil,                            // 66: keywicket.control.v1.StatusResponse.BridgesEntry
-	nil,                            // 67: keywicket.control.v1.BridgeStatus.CountersEntry
-	nil,                            // 68: keywicket.control.v1.PluginStatus.CallsEntry
-	(*timestamppb.Timestamp)(nil),  // 69: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 70: google.protobuf.Duration
+	(*ReplicaStatus)(nil),          // 38: keywicket.control.v1.ReplicaStatus
+	(*BridgeStatus)(nil),           // 39: keywicket.control.v1.BridgeStatus
+	(*PluginStatus)(nil),           // 40: keywicket.control.v1.PluginStatus
+	(*PluginCalls)(nil),            // 41: keywicket.control.v1.PluginCalls
+	(*ReloadRequest)(nil),          // 42: keywicket.control.v1.ReloadRequest
+	(*ReloadResponse)(nil),         // 43: keywicket.control.v1.ReloadResponse
+	(*ListKeysRequest)(nil),        // 44: keywicket.control.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),       // 45: keywicket.control.v1.ListKeysResponse
+	(*RootKey)(nil),                // 46: keywicket.control.v1.RootKey
+	(*RotateKeyRequest)(nil),       // 47: keywicket.control.v1.RotateKeyRequest
+	(*RetireKeyRequest)(nil),       // 48: keywicket.control.v1.RetireKeyRequest
+	(*BackupRequest)(nil),          // 49: keywicket.control.v1.BackupRequest
+	(*WatchRadiusRequest)(nil),     // 50: keywicket.control.v1.WatchRadiusRequest
+	(*RadiusPacket)(nil),           // 51: keywicket.control.v1.RadiusPacket
+	(*RadiusAttribute)(nil),        // 52: keywicket.control.v1.RadiusAttribute
+	(*BackupResponse)(nil),         // 53: keywicket.control.v1.BackupResponse
+	(*BackupSummary)(nil),          // 54: keywicket.control.v1.BackupSummary
+	(*ListAllRequest)(nil),         // 55: keywicket.control.v1.ListAllRequest
+	(*AccountAppPasswords)(nil),    // 56: keywicket.control.v1.AccountAppPasswords
+	(*DeletedTry)(nil),             // 57: keywicket.control.v1.DeletedTry
+	(*ReviewRequest)(nil),          // 58: keywicket.control.v1.ReviewRequest
+	(*AccountReview)(nil),          // 59: keywicket.control.v1.AccountReview
+	(*Finding)(nil),                // 60: keywicket.control.v1.Finding
+	(*ImportRequest)(nil),          // 61: keywicket.control.v1.ImportRequest
+	(*ImportAccount)(nil),          // 62: keywicket.control.v1.ImportAccount
+	(*ImportResponse)(nil),         // 63: keywicket.control.v1.ImportResponse
+	(*ImportFault)(nil),            // 64: keywicket.control.v1.ImportFault
+	(*ExportRequest)(nil),          // 65: keywicket.control.v1.ExportRequest
+	(*ExportResponse)(nil),         // 66: keywicket.control.v1.ExportResponse
+	nil,                            // 67: keywicket.control.v1.StatusResponse.BridgesEntry
+	nil,                            // 68: keywicket.control.v1.BridgeStatus.CountersEntry
+	nil,                            // 69: keywicket.control.v1.PluginStatus.CallsEntry
+	(*timestamppb.Timestamp)(nil),  // 70: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 71: google.protobuf.Duration
 }
 var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
-	69, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	69, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
-	69, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
+	70, // 0: keywicket.control.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	70, // 1: keywicket.control.v1.AppPassword.rotated:type_name -> google.protobuf.Timestamp
+	70, // 2: keywicket.control.v1.AppPassword.expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: keywicket.control.v1.AppPassword.last_use:type_name -> keywicket.control.v1.Use
-	51, // 4: keywicket.control.v1.AppPassword.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	69, // 5: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
-	69, // 6: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
-	51, // 7: keywicket.control.v1.CreateRequest.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	52, // 4: keywicket.control.v1.AppPassword.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	70, // 5: keywicket.control.v1.Use.time:type_name -> google.protobuf.Timestamp
+	70, // 6: keywicket.control.v1.CreateRequest.expires:type_name -> google.protobuf.Timestamp
+	52, // 7: keywicket.control.v1.CreateRequest.reply:type_name -> keywicket.control.v1.RadiusAttribute
 	0,  // 8: keywicket.control.v1.CreateResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	0,  // 9: keywicket.control.v1.ListResponse.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	69, // 10: keywicket.control.v1.CreateOwnRequest.expires:type_name -> google.protobuf.Timestamp
+	70, // 10: keywicket.control.v1.CreateOwnRequest.expires:type_name -> google.protobuf.Timestamp
 	2,  // 11: keywicket.control.v1.ChangedResponse.app_passwords:type_name -> keywicket.control.v1.AppPasswordRef
 	2,  // 12: keywicket.control.v1.VerifyResponse.app_password:type_name -> keywicket.control.v1.AppPasswordRef
 	17, // 13: keywicket.control.v1.ListAttemptsResponse.attempts:type_name -> keywicket.control.v1.Attempt
-	69, // 14: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	70, // 14: keywicket.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
 	2,  // 15: keywicket.control.v1.Attempt.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	69, // 16: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
+	70, // 16: keywicket.control.v1.Account.two_step_since:type_name -> google.protobuf.Timestamp
 	0,  // 17: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	2,  // 18: keywicket.control.v1.Session.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	69, // 19: keywicket.control.v1.Session.since:type_name -> google.protobuf.Timestamp
-	69, // 20: keywicket.control.v1.ListEndingsRequest.since:type_name -> google.protobuf.Timestamp
+	70, // 19: keywicket.control.v1.Session.since:type_name -> google.protobuf.Timestamp
+	70, // 20: keywicket.control.v1.ListEndingsRequest.since:type_name -> google.protobuf.Timestamp
 	34, // 21: keywicket.control.v1.ListEndingsResponse.endings:type_name -> keywicket.control.v1.SessionEnding
 	31, // 22: keywicket.control.v1.SessionEnding.session:type_name -> keywicket.control.v1.Session
-	69, // 23: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	70, // 23: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
 	37, // 24: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	66, // 25: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
-	39, // 26: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	67, // 27: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
-	69, // 28: keywicket.control.v1.PluginStatus.since:type_name -> google.protobuf.Timestamp
-	69, // 29: keywicket.control.v1.PluginStatus.until:type_name -> google.protobuf.Timestamp
-	69, // 30: keywicket.control.v1.PluginStatus.last_error_at:type_name -> google.protobuf.Timestamp
-	68, // 31: keywicket.control.v1.PluginStatus.calls:type_name -> keywicket.control.v1.PluginStatus.CallsEntry
-	70, // 32: keywicket.control.v1.PluginCalls.mean:type_name -> google.protobuf.Duration
-	70, // 33: keywicket.control.v1.PluginCalls.longest:type_name -> google.protobuf.Duration
-	45, // 34: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	69, // 35: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
-	69, // 36: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
-	51, // 37: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
-	51, // 38: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	2,  // 39: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	53, // 40: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
-	69, // 41: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
-	0,  // 42: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	56, // 43: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
-	2,  // 44: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	69, // 45: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
-	17, // 46: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
-	59, // 47: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
-	2,  // 48: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	69, // 49: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
-	61, // 50: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
-	63, // 51: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
-	61, // 52: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
-	38, // 53: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	40, // 54: keywicket.control.v1.PluginStatus.CallsEntry.value:type_name -> keywicket.control.v1.PluginCalls
-	3,  // 55: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 56: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	9,  // 57: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 58: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	9,  // 59: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	9,  // 60: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	12, // 61: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	9,  // 62: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	13, // 63: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	15, // 64: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	54, // 65: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
-	57, // 66: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
-	30, // 67: keywicket.control.v1.Sessions.List:input_type -> keywicket.control.v1.ListSessionsRequest
-	32, // 68: keywicket.control.v1.Sessions.ListEndings:input_type -> keywicket.control.v1.ListEndingsRequest
-	20, // 69: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	19, // 70: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	21, // 71: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	22, // 72: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	23, // 73: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	19, // 74: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	19, // 75: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 76: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	19, // 77: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	28, // 78: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	60, // 79: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
-	64, // 80: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
-	7,  // 81: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
-	8,  // 82: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
-	35, // 83: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	41, // 84: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	43, // 85: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	46, // 86: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	47, // 87: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	48, // 88: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
-	49, // 89: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
-	4,  // 90: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 91: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	11, // 92: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 93: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 94: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 95: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 96: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	11, // 97: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	14, // 98: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	16, // 99: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	55, // 100: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
-	58, // 101: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
-	31, // 102: keywicket.control.v1.Sessions.List:output_type -> keywicket.control.v1.Session
-	33, // 103: keywicket.control.v1.Sessions.ListEndings:output_type -> keywicket.control.v1.ListEndingsResponse
-	18, // 104: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	18, // 105: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	18, // 106: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	18, // 107: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	18, // 108: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	24, // 109: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	25, // 110: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	27, // 111: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	18, // 112: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	29, // 113: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	62, // 114: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
-	65, // 115: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
-	6,  // 116: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
-	4,  // 117: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
-	36, // 118: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	42, // 119: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	44, // 120: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	44, // 121: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	44, // 122: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	52, // 123: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
-	50, // 124: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
-	90, // [90:125] is the sub-list for method output_type
-	55, // [55:90] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	67, // 25: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	40, // 26: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
+	38, // 27: keywicket.control.v1.StoreStatus.replica:type_name -> keywicket.control.v1.ReplicaStatus
+	71, // 28: keywicket.control.v1.ReplicaStatus.age:type_name -> google.protobuf.Duration
+	71, // 29: keywicket.control.v1.ReplicaStatus.max_age:type_name -> google.protobuf.Duration
+	68, // 30: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	70, // 31: keywicket.control.v1.PluginStatus.since:type_name -> google.protobuf.Timestamp
+	70, // 32: keywicket.control.v1.PluginStatus.until:type_name -> google.protobuf.Timestamp
+	70, // 33: keywicket.control.v1.PluginStatus.last_error_at:type_name -> google.protobuf.Timestamp
+	69, // 34: keywicket.control.v1.PluginStatus.calls:type_name -> keywicket.control.v1.PluginStatus.CallsEntry
+	71, // 35: keywicket.control.v1.PluginCalls.mean:type_name -> google.protobuf.Duration
+	71, // 36: keywicket.control.v1.PluginCalls.longest:type_name -> google.protobuf.Duration
+	46, // 37: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
+	70, // 38: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	70, // 39: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
+	52, // 40: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
+	52, // 41: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	2,  // 42: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	54, // 43: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
+	70, // 44: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	0,  // 45: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	57, // 46: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
+	2,  // 47: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	70, // 48: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
+	17, // 49: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
+	60, // 50: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
+	2,  // 51: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	70, // 52: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
+	62, // 53: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
+	64, // 54: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
+	62, // 55: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
+	39, // 56: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	41, // 57: keywicket.control.v1.PluginStatus.CallsEntry.value:type_name -> keywicket.control.v1.PluginCalls
+	3,  // 58: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 59: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	9,  // 60: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 61: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	9,  // 62: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	9,  // 63: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	12, // 64: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	9,  // 65: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	13, // 66: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	15, // 67: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	55, // 68: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
+	58, // 69: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
+	30, // 70: keywicket.control.v1.Sessions.List:input_type -> keywicket.control.v1.ListSessionsRequest
+	32, // 71: keywicket.control.v1.Sessions.ListEndings:input_type -> keywicket.control.v1.ListEndingsRequest
+	20, // 72: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	19, // 73: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	21, // 74: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	22, // 75: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	23, // 76: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	19, // 77: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	19, // 78: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 79: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	19, // 80: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	28, // 81: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	61, // 82: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
+	65, // 83: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
+	7,  // 84: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
+	8,  // 85: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
+	35, // 86: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	42, // 87: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	44, // 88: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	47, // 89: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	48, // 90: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	49, // 91: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	50, // 92: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
+	4,  // 93: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 94: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	11, // 95: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 96: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 97: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 98: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 99: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	11, // 100: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	14, // 101: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	16, // 102: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	56, // 103: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
+	59, // 104: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
+	31, // 105: keywicket.control.v1.Sessions.List:output_type -> keywicket.control.v1.Session
+	33, // 106: keywicket.control.v1.Sessions.ListEndings:output_type -> keywicket.control.v1.ListEndingsResponse
+	18, // 107: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	18, // 108: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	18, // 109: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	18, // 110: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	18, // 111: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	24, // 112: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	25, // 113: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	27, // 114: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	18, // 115: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	29, // 116: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	63, // 117: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
+	66, // 118: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
+	6,  // 119: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
+	4,  // 120: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
+	36, // 121: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	43, // 122: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	45, // 123: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	45, // 124: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	45, // 125: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	53, // 126: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	51, // 127: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
+	93, // [93:128] is the sub-list for method output_type
+	58, // [58:93] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
@@ -4731,7 +4827,7 @@ func file_plugins_proto_controlv1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_controlv1_control_proto_rawDesc), len(file_plugins_proto_controlv1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   69,
+			NumMessages:   70,
 			NumExtensions: 0,
 			NumServices:   5,
 		},
