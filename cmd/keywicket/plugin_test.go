@@ -137,9 +137,10 @@ func TestPluginHook(t *testing.T) {
 	s.edit(`to = "23:59"`, `to = "00:00"`)
 	s.reload()
 	s.expect(reject, alain, o.first.Password)
-	if r := s.ok("", "audit", "tail", "--config", s.config()); !strings.Contains(r, "refused-by-hook") || !strings.Contains(r, "the door is open") {
-		t.Errorf("the audit says %s", r)
-	}
+	until(t, "the audit tells what the hook said", func() bool {
+		r := s.ok("", "audit", "tail", "--config", s.config(), "--json")
+		return strings.Contains(r, "refused-by-hook") && strings.Contains(r, "the door is open")
+	})
 	s.edit(`to = "00:00"`, `to = "noon"`)
 	s.refused(2, "is no time of day", "", "reload") // and the one before goes on
 	s.expect(reject, alain, o.first.Password)
