@@ -154,7 +154,7 @@ func (e *Engine) isWritten(ctx context.Context, op store.Op) bool {
 }
 
 // noteUses writes last uses into the accounts' own records, where they are
-// older than coarse there.
+// older than coarse there. An account that is gone or damaged has none to write to.
 func (e *Engine) noteUses(ctx context.Context, written map[string]map[string]time.Time) error {
 	var firstErr error
 	for name, used := range written {
@@ -169,7 +169,7 @@ func (e *Engine) noteUses(ctx context.Context, written map[string]map[string]tim
 				return nil
 			})
 		}
-		if k := KindOf(err); k != 0 && k != KindNotFound && firstErr == nil {
+		if k := KindOf(err); k != 0 && k != KindNotFound && k != KindDamaged && firstErr == nil {
 			firstErr = err
 		}
 	}
