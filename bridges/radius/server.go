@@ -193,6 +193,11 @@ func (s *Server) Close() error {
 	for _, k := range s.sockets {
 		k.stop()
 	}
+	if s.disconnects != nil {
+		for _, k := range s.disconnects.sockets {
+			k.stop()
+		}
+	}
 	s.mu.Unlock()
 	s.running.Wait() // what was read is answered
 	if closing {
