@@ -27,13 +27,16 @@ const deadline = 2*time.Second + 1500*time.Millisecond
 // lives, says what it was, and a call is an inability in its deadline.
 func TestStartsThatFail(t *testing.T) {
 	for mode, want := range map[string]string{
-		"exits":        "no room in the inn",
-		"garbage-line": "Unrecognized remote plugin message",
-		"elsewhere":    "which is no socket in the folder",
-		"version-2":    "incompatible API version",
-		"netrpc":       "unsupported plugin protocol",
-		"directory":    "it is a directory, and a store is configured",
-		"absent":       "no such file",
+		"exits":          "no room in the inn",
+		"garbage-line":   "Unrecognized remote plugin message",
+		"elsewhere":      "which is no socket in the folder",
+		"silent":         "timeout while waiting for plugin to start",
+		"plain":          "tls: first record does not look like a TLS handshake",
+		"garbage-frames": "tls: first record does not look like a TLS handshake",
+		"version-2":      "incompatible API version",
+		"netrpc":         "unsupported plugin protocol",
+		"directory":      "it is a directory, and a store is configured",
+		"absent":         "no such file",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

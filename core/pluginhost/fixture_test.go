@@ -83,6 +83,9 @@ func socketDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o711); err != nil { // so that another user gets through
+		t.Fatal(err)
+	}
 	return dir
 }
 

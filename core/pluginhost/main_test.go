@@ -64,6 +64,10 @@ func runPlugin(mode string) {
 		select {}
 	case "plain": // without TLS
 		plainServer()
+	case "both-versions":
+		versions(1, 2)
+	case "later-version":
+		versions(2)
 	case "huge":
 		hugeServer()
 	case "version-2":
@@ -109,7 +113,19 @@ func garbageFrames() {
 
 // plainServer speaks gRPC without TLS.
 func plainServer() {
-	_ = grpc.NewServer().Serve(listen())
+	s := grpc.NewServer()
+	_ = huge{}.GRPCServer(nil, s)
+	_ = s.Serve(listen())
+}
+
+// versions is a store that speaks some versions of the contract, which it says in
+// place of its own: this one is the only one that there is.
+func versions(speaks ...int) {
+	sets := map[int]plugin.PluginSet{}
+	for _, v := range speaks {
+		sets[v] = plugin.PluginSet{wire.Name: huge{version: fmt.Sprint("speaking ", v)}}
+	}
+	plugin.Serve(&plugin.ServeConfig{HandshakeConfig: wire.Handshake(), VersionedPlugins: sets, GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger()})
 }
 
 // hugeServer answers with messages larger than any that the host takes.
@@ -129,6 +145,7 @@ type huge struct {
 	plugin.NetRPCUnsupportedPlugin
 	pluginv1.UnimplementedPluginServer
 	pluginv1.UnimplementedStoreServer
+	version string
 }
 
 func (h huge) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
@@ -141,8 +158,8 @@ func (huge) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (a
 	return nil, nil
 }
 
-func (huge) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
-	return &pluginv1.DescribeResponse{Kind: pluginv1.Kind_KIND_STORE}, nil
+func (h huge) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
+	return &pluginv1.DescribeResponse{Kind: pluginv1.Kind_KIND_STORE, Version: h.version}, nil
 }
 
 func (huge) Configure(context.Context, *pluginv1.ConfigureRequest) (*pluginv1.ConfigureResponse, error) {
