@@ -116,6 +116,7 @@ func TestDirectoryLost(t *testing.T) {
 		f := newFixture(t, func(f *fixture) { f.opt.Directory = m })
 		f.turnOn()
 		_, text := f.create("den", "")
+		synctest.Wait() // until the engine has heard of it
 		must(t, f.try(text))
 		m.fail(directory.ErrUnavailable)
 		f.pass(24 * time.Hour)

@@ -118,8 +118,9 @@ func (i *instance) connect(ctx context.Context) error {
 		protocol plugin.ClientProtocol
 		err      error
 	}
-	done := make(chan result, 1)
+	done, gone := make(chan result, 1), make(chan struct{})
 	go func() { // it ends with the process, if not before
+		defer close(gone)
 		protocol, err := i.client.Client()
 		done <- result{protocol, err}
 	}()
@@ -127,8 +128,10 @@ func (i *instance) connect(ctx context.Context) error {
 	select {
 	case r = <-done:
 	case <-ctx.Done():
+		i.giveUp(gone)
 		return ctx.Err()
 	case <-time.After(startWithin + wire.Deadline):
+		i.giveUp(gone)
 		return errors.New("it did not say where it listens, or takes no connection there")
 	}
 	if r.err != nil {
@@ -140,6 +143,21 @@ func (i *instance) connect(ctx context.Context) error {
 	}
 	i.conn = c.Conn
 	return nil
+}
+
+// giveUp kills the process, also one that is only now being started, until
+// go-plugin has seen it: what it works with is ours to take away then.
+func (i *instance) giveUp(seen <-chan struct{}) {
+	for {
+		if p := i.running(); p != nil {
+			p.kill()
+		}
+		select {
+		case <-seen:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // startError says why a process could not be connected to. go-plugin's texts
