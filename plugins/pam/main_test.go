@@ -100,7 +100,7 @@ func TestConverse(t *testing.T) {
 func TestHang(t *testing.T) {
 	program := build(t, "1")
 	begun := filepath.Join(t.TempDir(), "begun")
-	dir := stacks(t, map[string]string{"hang": "auth required pam_exec.so quiet " + script(t, "ps -o ppid= -p $$ >"+begun+".new; mv "+begun+".new "+begun+"; exec sleep 10")})
+	dir := stacks(t, map[string]string{"hang": "auth required pam_exec.so quiet " + script(t, "cut -d \" \" -f 4 /proc/$$/stat >"+begun+".new; mv "+begun+".new "+begun+"; exec sleep 10")})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		defer cancel()
@@ -157,7 +157,7 @@ func TestLiars(t *testing.T) {
 func TestProcess(t *testing.T) {
 	t.Setenv("KEYWICKET_TEST_SECRET", "x")
 	out := filepath.Join(t.TempDir(), "out")
-	_, err := conversation.Run(t.Context(), script(t, "env >"+out+"; echo \"pgid $(ps -o pgid= -p $$) $$\" | tr -s ' ' >>"+out), conversation.Request{Password: []byte("hidden")})
+	_, err := conversation.Run(t.Context(), script(t, "env >"+out+"; echo \"pgid $(cut -d ' ' -f 5 /proc/$$/stat) $$\" | tr -s ' ' >>"+out), conversation.Request{Password: []byte("hidden")})
 	if err == nil {
 		t.Error("a script is taken for the program")
 	}
