@@ -65,7 +65,8 @@ type Server struct {
 	listener net.Listener
 	grpc     *grpc.Server
 	opt      Options
-	self     *self // of self-service; nil at the control socket
+	self     *self  // of self-service; nil at the control socket
+	parent   string // who alone can ask; empty: the kernel is asked who does
 }
 
 // Listen makes the socket. One that a dead daemon left behind is replaced; one
@@ -89,11 +90,32 @@ func Listen(opt Options) (*Server, error) {
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
 	)
-	controlv1.RegisterAppPasswordsServer(s.grpc, &appPasswords{engine: opt.Engine})
-	controlv1.RegisterAccountsServer(s.grpc, &accounts{engine: opt.Engine})
-	controlv1.RegisterSessionsServer(s.grpc, &sessions{engine: opt.Engine})
-	controlv1.RegisterDaemonServer(s.grpc, &daemon{host: opt.Host})
+	s.register()
 	return s, nil
+}
+
+// NewForParent returns a gRPC server of the contract for the program that
+// launched this one. That nobody else can connect is up to whoever gives opts and
+// the listener: the parent is not asked who he is. Path and Group are not used.
+func NewForParent(opt Options, opts ...grpc.ServerOption) *grpc.Server {
+	s := &Server{opt: opt, parent: socket.Peer{UID: uint32(os.Getuid())}.String()}
+	s.grpc = grpc.NewServer(append(opts,
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(5*time.Second),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
+	)...)
+	s.register()
+	return s.grpc
+}
+
+// register adds the services of the contract.
+func (s *Server) register() {
+	controlv1.RegisterAppPasswordsServer(s.grpc, &appPasswords{engine: s.opt.Engine})
+	controlv1.RegisterAccountsServer(s.grpc, &accounts{engine: s.opt.Engine})
+	controlv1.RegisterSessionsServer(s.grpc, &sessions{engine: s.opt.Engine})
+	controlv1.RegisterDaemonServer(s.grpc, &daemon{host: s.opt.Host})
 }
 
 // A limited listener has a bounded number of connections open. It is like
@@ -200,6 +222,9 @@ type admitted struct {
 func (a admitted) Context() context.Context { return a.ctx }
 
 func (s *Server) admit(ctx context.Context, method string) (context.Context, error) {
+	if s.parent != "" {
+		return core.WithActor(ctx, s.parent), nil
+	}
 	c, ok := callerOf(ctx)
 	if !ok || !c.may(uint32(os.Geteuid()), s.opt.Group) {
 		s.opt.Log.Warn("a request at the control socket was refused", "method", method, "caller", c.String())

@@ -41,6 +41,7 @@ type daemon struct {
 	started time.Time
 	metrics *metrics
 	hup     <-chan os.Signal // asks to read the configuration again; nil: nobody does
+	child   bool             // it serves the program that launched it, and no bridge
 
 	keys   *keyring.Keyring
 	store  store.Store
@@ -63,7 +64,12 @@ type daemon struct {
 
 // serve runs what f says until ctx ends or a part fails. ready is called when
 // everything answers; extra recorders are told of every event.
-func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*daemon), extra ...core.Recorder) (err error) {
+func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*daemon), extra ...core.Recorder) error {
+	return withEngine(ctx, f, log, func(d *daemon) error { return d.serveBridges(ctx, ready) }, extra...)
+}
+
+// withEngine runs what f says but its bridges, and run over it.
+func withEngine(ctx context.Context, f *config.File, log *slog.Logger, run func(*daemon) error, extra ...core.Recorder) (err error) {
 	keys, err := keyring.ReadFile(f.Keyring)
 	if err != nil {
 		return usageError{keyringError(f, err)}
@@ -105,7 +111,7 @@ func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*da
 	defer p.notices.close()
 	d.store, d.events = s.store, told
 	d.noteRestore(ctx)
-	return d.serveBridges(ctx, ready)
+	return run(d)
 }
 
 // keyringError says what to do where the keyring is not there.
@@ -221,7 +227,7 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	s := &controlv1.StatusResponse{
 		Version: version(), Started: timestamppb.New(d.started),
 		Store:          &controlv1.StoreStatus{Kind: f.Store.Kind, Path: storePath(f), Ready: true, FreeOctets: freeOctets(f.DataDir)},
-		Bridges:        map[string]*controlv1.BridgeStatus{"control": {Addresses: []string{f.Control.Socket}}},
+		Bridges:        map[string]*controlv1.BridgeStatus{},
 		CachedAccounts: uint64(stats.CachedAccounts), CachedOctets: uint64(stats.CachedOctets),
 	}
 	if err := d.engine.Ready(ctx); err != nil {
@@ -236,7 +242,10 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	if d.pam != nil {
 		s.Bridges["pam"] = pamStatus(d.pam)
 	}
-	if f.Control.SelfService != "" {
+	if !d.child {
+		s.Bridges["control"] = &controlv1.BridgeStatus{Addresses: []string{f.Control.Socket}}
+	}
+	if f.Control.SelfService != "" && !d.child {
 		s.Bridges["self-service"] = &controlv1.BridgeStatus{Addresses: []string{f.Control.SelfService}}
 	}
 	s.Plugins = d.plugins.describe()

@@ -18,8 +18,8 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "plugin", Short: "Pin, check and watch plugins"}
-	cmd.AddCommand(a.pluginListCommand(), a.pluginPinCommand(), a.pluginCheckCommand())
+	cmd := &cobra.Command{Use: "plugin", Short: "Pin, check and watch plugins, or be one"}
+	cmd.AddCommand(a.pluginListCommand(), a.pluginPinCommand(), a.pluginCheckCommand(), a.pluginServeCommand())
 	return cmd
 }
 

@@ -87,6 +87,8 @@ func importRules() []importRule {
 		{"plugins/proto", []string{grpc, protobuf}, []string{"core", "bridges", "cmd", "plugins/sdk", badger}},
 		{"plugins/sdk", []string{"plugins/proto", "core/store", "core/directory", goPlugin, grpc, protobuf},
 			[]string{"=core", "core/keyring", "core/config", "core/pluginhost", "bridges", "cmd", badger}},
+		{"plugins/client", []string{"plugins/proto", goPlugin, grpc}, []string{"core", "bridges", "plugins/sdk", "cmd", badger}},
+		{"plugins/webpage", []string{"plugins/client", "plugins/proto"}, []string{"core", "bridges", "plugins/sdk", "cmd", badger}},
 
 		{"cmd/keywicket", []string{"core", "bridges", "plugins", anything}, nil},
 		{"contrib/check", nil, []string{"core", "bridges", "plugins", "cmd"}},
@@ -208,6 +210,8 @@ func TestImports(t *testing.T) {
 			"bridges/pam/a.go":         importing("layeh.com/radius", module+"/core/keyring"),
 		}, 10},
 		{"plugins", tree{"plugins/pg/a.go": importing(module+"/core", module+"/bridges/pam", module+"/core/pluginhost", module+"/core/secret"), "plugins/pg/a_test.go": importing(module + "/core")}, 5},
+		{"client", tree{"plugins/client/a.go": importing(module+"/plugins/proto/controlv1", goPlugin+"/go-plugin", module+"/core/store", module+"/plugins/sdk/wire"),
+			"plugins/client/a_test.go": importing(module + "/core"), "plugins/webpage/a.go": importing(module+"/plugins/client", module+"/core/directory")}, 4},
 		{"config", tree{"core/config/a.go": importing(module+"/core", module+"/core/secret", "gopkg.in/yaml.v3")}, 3},
 		{"no row", tree{"cmd/other/a.go": importing("fmt")}, 1},
 	})
