@@ -88,6 +88,14 @@ func runPlugin(mode string) {
 		sdk.ServeNotifier(&testNotifier{})
 	case "hook":
 		sdk.ServeHook(testHook{})
+	case "mirror-store":
+		sdk.ServeStore(&mirrorStore{})
+	case "mirror-directory":
+		sdk.ServeDirectory(mirrorDirectory{})
+	case "mirror-notifier":
+		sdk.ServeNotifier(&mirror{})
+	case "mirror-hook":
+		sdk.ServeHook(&mirror{})
 	default:
 		os.Exit(9)
 	}
