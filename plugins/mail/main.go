@@ -6,11 +6,15 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/wneessen/go-mail"
 
 	"github.com/keywicket/keywicket/plugins/sdk"
 )
+
+// patience is how long the mail server may be silent: nobody waits longer.
+const patience = 2 * time.Second
 
 func main() { sdk.ServeNotifier(&mailer{}) }
 
@@ -36,7 +40,7 @@ func (m *mailer) Configure(_ context.Context, s sdk.Settings) error {
 	if err := mail.NewMsg().From(m.From); err != nil {
 		return fmt.Errorf("from: %q is no address", m.From)
 	}
-	options := []mail.Option{mail.WithPort(m.Port)}
+	options := []mail.Option{mail.WithPort(m.Port), mail.WithTimeout(patience)}
 	switch m.TLS {
 	case "starttls":
 		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
