@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/keywicket/keywicket/core/internal/record"
 	"github.com/keywicket/keywicket/core/proof"
 	"github.com/keywicket/keywicket/core/store"
@@ -157,7 +159,9 @@ func (d *doings) use(id string, u usage) {
 
 // mergeInto adds d to the stored record.
 func (d *doings) mergeInto(rec *record.Activity) {
-	for _, h := range d.attempts {
+	added := d.attempts[max(0, len(d.attempts)-historyLength):]
+	rec.Attempts = slices.Grow(rec.Attempts, len(added))
+	for _, h := range added {
 		rec.Attempts = append(rec.Attempts, h.toRecord())
 	}
 	if n := len(rec.Attempts) - historyLength; n > 0 {
@@ -402,21 +406,34 @@ func (e *Engine) record(ctx context.Context, ev Event) {
 // readActivity returns the activity record of name; an empty one if there is
 // none. One that is damaged decides nothing, so it is reported and replaced.
 func (e *Engine) readActivity(ctx context.Context, name string) (*record.Activity, store.Revision, error) {
+	rec := &record.Activity{}
+	rev, damaged, err := e.findActivity(ctx, name, func(plain []byte) error {
+		defer clear(plain)
+		return proto.Unmarshal(plain, rec)
+	})
+	if damaged {
+		rec = &record.Activity{}
+	}
+	return rec, rev, err
+}
+
+// findActivity has the activity record of name read by parse, if there is one,
+// and says whether it is damaged, which it reports.
+func (e *Engine) findActivity(ctx context.Context, name string, parse func(plain []byte) error) (rev store.Revision, damaged bool, err error) {
 	key := record.PrefixActivity + name
 	entry, err := e.store.Get(ctx, key)
 	switch err = storeError("read activity", err); KindOf(err) {
 	case 0:
 	case KindNotFound:
-		return &record.Activity{}, 0, nil
+		return 0, false, nil
 	default:
-		return nil, 0, err
+		return 0, false, err
 	}
-	rec := &record.Activity{}
-	if err := e.open(record.KindActivity, key, entry.Value, rec); err != nil {
+	if err := e.openWith(record.KindActivity, key, entry.Value, parse); err != nil {
 		e.recordTamper(name, err)
-		return &record.Activity{}, entry.Revision, nil
+		return entry.Revision, true, nil
 	}
-	return rec, entry.Revision, nil
+	return entry.Revision, false, nil
 }
 
 // activityOf returns what is known to have happened at name.

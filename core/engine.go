@@ -238,10 +238,17 @@ func (e *Engine) read(ctx context.Context, kind, key string, m proto.Message) (s
 }
 
 func (e *Engine) open(kind, key string, sealed []byte, m proto.Message) error {
+	return e.openWith(kind, key, sealed, func(plain []byte) error {
+		defer clear(plain)
+		return proto.Unmarshal(plain, m)
+	})
+}
+
+// openWith is open with another way to read the record, which is parse's to wipe.
+func (e *Engine) openWith(kind, key string, sealed []byte, parse func(plain []byte) error) error {
 	plain, err := e.keys.Open(kind, key, sealed)
 	if err == nil {
-		err = proto.Unmarshal(plain, m)
-		clear(plain)
+		err = parse(plain)
 	}
 	if err != nil {
 		return &Error{Op: "read " + kind, Kind: KindDamaged, Err: fmt.Errorf("the record %q cannot be opened: %w", shown(key), err)}

@@ -94,6 +94,7 @@ type flushBatch struct {
 	ops      store.Batch
 	names    []string
 	size     int
+	plain    []byte                  // room for a record
 	outcomes map[string]writeOutcome // by name; what is missing has failed
 }
 
@@ -109,20 +110,23 @@ func (e *Engine) flushOne(ctx context.Context, name string, b *flushBatch) error
 			return err
 		}
 	}
-	rec, rev, err := e.readActivity(ctx, name)
+	h, rev, err := e.readHistory(ctx, name)
 	if err != nil {
 		return err
 	}
+	defer h.wipe()
 	e.activity.mu.Lock()
 	if before := e.activity.strangers[name]; before != nil { // from when it had no record
-		before.mergeInto(rec)
+		before.mergeInto(&h.rec)
 	}
-	e.activity.writing[name].mergeInto(rec)
+	e.activity.writing[name].mergeInto(&h.rec)
 	e.activity.mu.Unlock()
-	op, err := e.put(record.KindActivity, record.PrefixActivity+name, rec, rev)
-	if err != nil {
-		return err
+	if b.plain, err = h.marshal(b.plain[:0]); err != nil {
+		return &Error{Op: "flush", Kind: KindInternal, Err: err}
 	}
+	defer clear(b.plain)
+	key := record.PrefixActivity + name
+	op := store.Op{Action: store.Put, Key: key, Value: e.keys.Seal(record.KindActivity, key, b.plain), IfAbsent: rev == 0, IfRevision: rev}
 	b.ops, b.names, b.size = append(b.ops, op), append(b.names, name), b.size+len(op.Value)
 	return nil
 }

@@ -1,0 +1,110 @@
+package core
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keywicket/keywicket/core/internal/record"
+	"github.com/keywicket/keywicket/core/keyring"
+)
+
+// TestHistoryIsTheRecord: what a history makes of a stored record and of what
+// was added is what comes of reading all of it and writing all of it again.
+func TestHistoryIsTheRecord(t *testing.T) {
+	at := time.UnixMilli(1_800_000_000_000)
+	happenedAt := func(i int) happened {
+		h := happened{at: at.Add(time.Duration(i) * time.Second), service: fmt.Sprint("pam/", i), method: "cleartext", device: "aa-bb", ref: Ref{ID: fmt.Sprint(i % 3), Name: "laptop"}}
+		if i%4 == 0 {
+			h.reason, h.source = ReasonExpired, netip.MustParseAddr("2001:db8::1")
+		}
+		return h
+	}
+	unknown := protowire.AppendString(protowire.AppendTag(nil, 99, protowire.BytesType), "of a later version")
+	odd := protowire.AppendVarint(protowire.AppendTag(nil, fieldAttempts, protowire.VarintType), 7) // no attempt
+	for stood := range 35 {
+		for _, added := range [][]int{{0}, {1}, {31}, {32}, {60}, {2, 3}, {20, 20}} {
+			var before doings
+			for i := range stood {
+				before.add(happenedAt(i))
+			}
+			rec := &record.Activity{}
+			before.mergeInto(rec)
+			plain, err := proto.Marshal(rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, more := range [][]byte{nil, unknown, odd} {
+				plain := append(bytes.Clone(more), plain...)
+				want, h := &record.Activity{}, &history{}
+				if err := proto.Unmarshal(plain, want); err != nil {
+					t.Fatal(err)
+				}
+				if err := h.parse(plain); err != nil {
+					t.Fatal(err)
+				}
+				n := stood
+				for _, some := range added {
+					var d doings
+					for range some {
+						d.add(happenedAt(n))
+						n++
+					}
+					d.mergeInto(want)
+					d.mergeInto(&h.rec)
+				}
+				b, err := h.marshal(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := &record.Activity{}
+				err = proto.Unmarshal(b, got)
+				for _, rec := range []*record.Activity{got, want} { // there is no order among them
+					slices.SortFunc(rec.Usages, func(a, b *record.Usage) int { return strings.Compare(a.Id, b.Id) })
+				}
+				if err != nil || !proto.Equal(got, want) || len(got.Attempts) > historyLength {
+					t.Fatalf("%d attempts stood there and %v were added, beside %x: %v\n got %v\nwant %v", stood, added, more, err, got, want)
+				}
+			}
+		}
+	}
+}
+
+func FuzzHistory(f *testing.F) {
+	keys, err := keyring.New(time.Now())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, b := range recordSeeds(f, keys) {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		want, h := &record.Activity{}, &history{}
+		whole := proto.Unmarshal(plain, want) == nil
+		if err := h.parse(bytes.Clone(plain)); err != nil {
+			if whole {
+				t.Fatalf("%x is a record: %v", plain, err)
+			}
+			return
+		}
+		d := &doings{}
+		d.add(happened{at: time.UnixMilli(1), service: "pam/sshd"})
+		d.mergeInto(&h.rec)
+		b, err := h.marshal(nil)
+		if !whole {
+			return
+		}
+		d.mergeInto(want)
+		got := &record.Activity{}
+		if err != nil || proto.Unmarshal(b, got) != nil || !proto.Equal(got, want) {
+			t.Fatalf("%x: %v\n got %v\nwant %v", plain, err, got, want)
+		}
+	})
+}
