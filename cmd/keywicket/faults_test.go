@@ -24,10 +24,6 @@ secret_file = "missing"
 [radius.client.b]
 address = ["192.0.2.2/24"]
 secret_file = "missing"
-[plugin.p]
-kind = "store"
-path = "/p"
-sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -37,7 +33,7 @@ sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 		t.Fatalf("%v, %v: want no file, and faults that end with %d", f, err, exitUsage)
 	}
 	lines := strings.Split(err.Error(), "\n")
-	want := []string{":4: profile.x.letters", ":5: profile.x.reply.Nonsense", ":10: radius.client.a.secret_file", ":12: radius.client.b.address", ":13: radius.client.b.secret_file", ": plugin.p"}
+	want := []string{":4: profile.x.letters", ":5: profile.x.reply.Nonsense", ":10: radius.client.a.secret_file", ":12: radius.client.b.address", ":13: radius.client.b.secret_file"}
 	if len(lines) != len(want) {
 		t.Fatalf("%d faults, want %d:\n%v", len(lines), len(want), err)
 	}

@@ -84,7 +84,7 @@ func scriptReplace(ts *testscript.TestScript, _ bool, args []string) {
 // and addresses of one host.
 func TestReadmeIsTheScript(t *testing.T) {
 	script := readFile(t, filepath.Join(scriptDir, "readme.txtar"))
-	here := strings.NewReplacer("/etc/keywicket", "$ETC", "192.0.2.10", "127.0.0.1")
+	here := strings.NewReplacer("/etc/keywicket", "$ETC", "192.0.2.10", "127.0.0.1", "/usr/lib/keywicket/ldap", "/bin/true", " >>/etc/keywicket/keywicket.toml", "")
 	blocks := regexp.MustCompile("(?s)```\n(.*?)```").FindAllStringSubmatch(readFile(t, "../../README.md"), -1)
 	lines := 0
 	for _, block := range blocks {
