@@ -1,17 +1,16 @@
 package etcdstore
 
 import (
-	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
+
+	"github.com/keywicket/keywicket/plugins/sdk"
 )
 
 // A Config says where the cluster is and how to speak to it. The zero values
@@ -121,43 +120,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
-// tls reads the certificates. They are read anew for each connection, so that
-// they can be replaced while all goes on.
-func (c Config) tls() (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("ca_file: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca_file: %s has no certificate in PEM", c.CAFile)
-		}
-	}
-	if c.CertFile != "" && c.KeyFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("cert_file, key_file: %w", err)
-		}
-		t.Certificates = []tls.Certificate{cert}
-	}
-	return t, nil
-}
+// tls reads the certificates.
+func (c Config) tls() (*tls.Config, error) { return sdk.ReadTLS(c.CAFile, c.CertFile, c.KeyFile) }
 
-// password reads the first line of the file.
-func (c Config) password() (string, error) {
-	if c.PasswordFile == "" {
-		return "", nil
-	}
-	text, err := os.ReadFile(c.PasswordFile)
-	if err != nil {
-		return "", fmt.Errorf("password_file: %w", err)
-	}
-	line, _, _ := bytes.Cut(text, []byte("\n"))
-	line = bytes.TrimSuffix(line, []byte("\r"))
-	if len(line) == 0 {
-		return "", fmt.Errorf("password_file: the first line of %s is empty", c.PasswordFile)
-	}
-	return string(line), nil
-}
+func (c Config) password() (string, error) { return sdk.ReadSecret("password_file", c.PasswordFile) }

@@ -1,17 +1,16 @@
 package ldapdirectory
 
 import (
-	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/keywicket/keywicket/plugins/sdk"
 )
 
 // A Config says where the servers are and what their entries mean.
@@ -175,42 +174,16 @@ func (c Config) server(text string) (server, error) {
 	return s, nil
 }
 
-// tls reads the certificates, anew for each connection.
+// tls reads the certificates for a connection to host.
 func (c Config) tls(host string) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("ca_file: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca_file: %s has no certificate in PEM", c.CAFile)
-		}
+	t, err := sdk.ReadTLS(c.CAFile, c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, err
 	}
-	if c.CertFile != "" && c.KeyFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("cert_file, key_file: %w", err)
-		}
-		t.Certificates = []tls.Certificate{cert}
-	}
+	t.ServerName = host
 	return t, nil
 }
 
-// bindPassword reads the first line of the file.
 func (c Config) bindPassword() (string, error) {
-	if c.BindPasswordFile == "" {
-		return "", nil
-	}
-	text, err := os.ReadFile(c.BindPasswordFile)
-	if err != nil {
-		return "", fmt.Errorf("bind_password_file: %w", err)
-	}
-	line, _, _ := bytes.Cut(text, []byte("\n"))
-	line = bytes.TrimSuffix(line, []byte("\r"))
-	if len(line) == 0 {
-		return "", fmt.Errorf("bind_password_file: the first line of %s is empty", c.BindPasswordFile)
-	}
-	return string(line), nil
+	return sdk.ReadSecret("bind_password_file", c.BindPasswordFile)
 }
