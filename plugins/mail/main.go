@@ -1,11 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/wneessen/go-mail"
@@ -51,13 +50,15 @@ func (m *mailer) Configure(_ context.Context, s sdk.Settings) error {
 	default:
 		return fmt.Errorf("tls: %q is not known; take \"starttls\", \"tls\" or \"none\"", m.TLS)
 	}
+	if (m.Username == "") != (m.PasswordFile == "") {
+		return errors.New("username and password_file belong together; set both or none")
+	}
 	if m.Username != "" {
-		password, err := os.ReadFile(m.PasswordFile)
+		password, err := sdk.ReadSecret("password_file", m.PasswordFile)
 		if err != nil {
-			return fmt.Errorf("password_file: %w", err)
+			return err
 		}
-		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(m.Username),
-			mail.WithPassword(string(bytes.TrimRight(password, "\r\n"))))
+		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(m.Username), mail.WithPassword(password))
 	}
 	var err error
 	m.client, err = mail.NewClient(m.Host, options...)

@@ -271,7 +271,14 @@ func TestDeaf(t *testing.T) {
 
 // TestSettings: what cannot work is an error that names the setting.
 func TestSettings(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for want, s := range map[string]sdk.Settings{
+		"set both":      {"host": "localhost", "from": "a@b.example", "username": "kw"},
+		"or none":       {"host": "localhost", "from": "a@b.example", "password_file": "/etc/passwd"},
+		"first line":    {"host": "localhost", "from": "a@b.example", "username": "kw", "password_file": empty},
 		"from":          {"host": "localhost", "from": "nobody"},
 		"tls":           {"host": "localhost", "from": "a@b.example", "tls": "maybe"},
 		"password_file": {"host": "localhost", "from": "a@b.example", "username": "kw", "password_file": "/nonexistent/password"},
