@@ -5,7 +5,9 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +46,7 @@ func (f *file) Configure(_ context.Context, s sdk.Settings) error {
 // Lookup implements directory.Directory.
 func (f *file) Lookup(_ context.Context, name string) (directory.Account, error) {
 	a, err := f.find(name)
+	a.Groups, a.Attributes = slices.Clone(a.Groups), maps.Clone(a.Attributes) // the caller's own
 	return a.Account, err
 }
 
