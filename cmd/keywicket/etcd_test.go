@@ -101,9 +101,9 @@ func TestEtcdNodes(t *testing.T) {
 
 // TestEtcdPluginCheck: the plugin keeps the contract as a plugin too.
 func TestEtcdPluginCheck(t *testing.T) {
-	c := etcdtest.Start(t, 1, etcdtest.Options{})
+	c := etcdtest.Start(t, 3, etcdtest.Options{})
 	s := newSite(t)
-	writeFile(t, s.path("settings.toml"), `endpoints = ["`+c.Members[0].URL+`"]`)
+	writeFile(t, s.path("settings.toml"), `endpoints = ["`+strings.Join(c.URLs(), `", "`)+`"]`)
 	if text := s.ok("", "plugin", "check", etcdPlugin(t), "--kind", "store", "--settings", s.path("settings.toml")); strings.Contains(text, "broken") {
 		t.Errorf("%s", text)
 	}

@@ -19,8 +19,13 @@ import (
 const patience = 90 * time.Second
 
 // TestMain builds the program once and puts it into the PATH, where these tests,
-// the test scripts and the lines that the demo prints find it by its name.
+// the test scripts and the lines that the demo prints find it by its name. Under
+// some names this binary is a plugin.
 func TestMain(m *testing.M) {
+	if part, is := strings.CutPrefix(filepath.Base(os.Args[0]), partPrefix); is {
+		bePart(part)
+		return
+	}
 	code, err := withProgram(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -19,12 +19,8 @@ func main() {
 	args := os.Args[1:]
 	switch {
 	case len(args) == 0:
-		self, err := os.Executable()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "keywicket-pam:", err)
-			os.Exit(1)
-		}
-		sdk.ServeDirectory(host.New(host.Options{Program: self}))
+		// Not by its path: the host runs a copy that has none.
+		sdk.ServeDirectory(host.New(host.Options{Program: "/proc/self/exe"}))
 	case len(args) == 1 && args[0] == conversation.Verb:
 		os.Exit(answer(os.Stdin, os.Stdout, os.Stderr))
 	default:
