@@ -58,7 +58,7 @@ type password struct {
 	pin           string
 	since         int64 // made, or given its present text
 	expires       int64
-	used          int64 // last use, accurate to coarse
+	used          int64 // last use that was noted (needsNote)
 	previousUntil int64
 	pinDevice     bool
 	suspended     bool

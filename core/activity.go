@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,8 +26,12 @@ const (
 
 	maxUsages = 2 * MaxLimit // last uses that are kept for an account
 
-	// coarse is how accurate the last use in an account's own record is.
-	coarse = 24 * time.Hour
+	// An account with busy attempts since its activity was written is written
+	// again between seldomFrom and seldomTo later (rule A12: accurate to 60 s).
+	// The others are written with every flush.
+	busy       = 16
+	seldomFrom = 30 * time.Second
+	seldomTo   = 55 * time.Second
 
 	// Bounds of a batch of activity records, well below the store's.
 	flushOps   = 64
@@ -62,13 +67,14 @@ func (a AttemptEntry) Sentence() string {
 // writes groups it by account.
 type activity struct {
 	mu        sync.Mutex
-	fresh     attempts           // as they came
-	grouping  attempts           // being grouped, and then among writing
-	spare     [][]attemptAt      // empty chunks for fresh
-	waiting   map[string]*doings // could not be written, and waits for the next time
-	writing   map[string]*doings // being written now
-	strangers map[string]*doings // names that have no record to be written to
-	lost      uint64             // attempts that found no room
+	fresh     attempts             // as they came
+	grouping  attempts             // being grouped, and then among writing
+	spare     [][]attemptAt        // empty chunks for fresh
+	waiting   map[string]*doings   // could not be written, and waits for the next time
+	writing   map[string]*doings   // being written now
+	strangers map[string]*doings   // names that have no record to be written to
+	seldom    map[string]time.Time // busy ones that were just written, and until when they wait
+	lost      uint64               // attempts that found no room
 
 	flushing sync.Mutex    // one writes at a time
 	crowded  chan struct{} // a token: fresh is half full
@@ -78,6 +84,7 @@ type activity struct {
 type doings struct {
 	usages   map[string]usage // by id of the app password
 	attempts []happened       // oldest first; more than are kept of an account
+	n        int              // attempts, also those that are not kept
 }
 
 type usage struct {
@@ -101,6 +108,7 @@ func newActivity() *activity {
 		waiting:   make(map[string]*doings),
 		writing:   make(map[string]*doings),
 		strangers: make(map[string]*doings),
+		seldom:    make(map[string]time.Time),
 		crowded:   make(chan struct{}, 1),
 	}
 }
@@ -137,6 +145,7 @@ func (a *activity) emptyChunk() []attemptAt {
 }
 
 func (d *doings) add(h happened) {
+	d.n++
 	if len(d.attempts) == 2*historyLength { // not one by one: that would move all of them each time
 		d.attempts = append(d.attempts[:0], d.attempts[historyLength+1:]...)
 	}
@@ -263,18 +272,28 @@ func (a *activity) group() (many bool) {
 	return len(a.waiting) >= maxDoings/2
 }
 
-// take moves all that is not written into writing, and returns the names.
-func (a *activity) take() []string {
+// take moves what is to be written into writing, and returns the names: all
+// that is not written or, with due, all but the busy ones that were written lately.
+func (a *activity) take(due bool, now time.Time) []string {
 	a.group()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	maps.DeleteFunc(a.seldom, func(_ string, until time.Time) bool { return !now.Before(until) })
 	a.writing, a.waiting = a.waiting, make(map[string]*doings)
+	if due {
+		for name := range a.seldom {
+			if d := a.writing[name]; d != nil && d.n >= busy {
+				a.waiting[name] = d
+				delete(a.writing, name)
+			}
+		}
+	}
 	return slices.Sorted(maps.Keys(a.writing))
 }
 
 // written ends the writing of names. Those that could not be written wait
 // again, those without a record become strangers.
-func (a *activity) written(names []string, outcome func(name string) writeOutcome) {
+func (a *activity) written(names []string, now time.Time, outcome func(name string) writeOutcome) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, name := range names {
@@ -300,6 +319,9 @@ func (a *activity) written(names []string, outcome func(name string) writeOutcom
 			a.strangers[name] = joined(a.strangers[name], d)
 		case writeDone:
 			delete(a.strangers, name)
+			if d.n >= busy { // not all of them again at the same moment
+				a.seldom[name] = now.Add(seldomFrom + rand.N(seldomTo-seldomFrom))
+			}
 		}
 	}
 }
@@ -312,6 +334,7 @@ func joined(older, newer *doings) *doings {
 	if newer == nil {
 		return older
 	}
+	older.n += newer.n
 	older.attempts = append(older.attempts, newer.attempts...)
 	if n := len(older.attempts) - historyLength; n > 0 {
 		older.attempts = slices.Delete(older.attempts, 0, n)

@@ -121,7 +121,7 @@ func TestA11FirstUse(t *testing.T) {
 	wantReason(t, "by the profile", f.try(slow), core.ReasonUnusedExpired)
 }
 
-// TestA11StoreAway: the account's record knows the last use to a day only. When
+// TestA11StoreAway: the account's record is behind with the last use. When
 // what knows better is away, an attempt that hangs on it is undecided.
 func TestA11StoreAway(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.policy.UnusedAfter = 10 * day })

@@ -45,24 +45,28 @@ func (e *Engine) flushLoop(ctx context.Context) {
 	}
 }
 
-// flushSoon is Flush, but is not broken off when ctx ends: nobody would know
-// then what was written.
+// flushSoon writes what is due, and is not broken off when ctx ends: nobody would
+// know then what was written.
 func (e *Engine) flushSoon(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 	defer cancel()
-	return e.Flush(ctx)
+	return e.flushAnd(ctx, true)
 }
 
 // Flush writes the last uses and attempts that were collected. What cannot be
 // written is kept for the next time.
-func (e *Engine) Flush(ctx context.Context) error {
-	used, err := e.flush(ctx)
+func (e *Engine) Flush(ctx context.Context) error { return e.flushAnd(ctx, false) }
+
+// flushAnd flushes, and notes the last uses that were written.
+func (e *Engine) flushAnd(ctx context.Context, due bool) error {
+	used, err := e.flush(ctx, due)
 	return cmp.Or(err, e.noteUses(ctx, used))
 }
 
-// flush writes what was collected, and returns the last uses that it wrote, by
-// account and id. It returns the first error and goes on after it.
-func (e *Engine) flush(ctx context.Context) (used map[string]map[string]time.Time, firstErr error) {
+// flush writes what was collected, or what is due of it, and returns the last
+// uses that it wrote, by account and id. It returns the first error and goes on
+// after it.
+func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[string]time.Time, firstErr error) {
 	e.activity.flushing.Lock()
 	defer e.activity.flushing.Unlock()
 	keep := func(err error) {
@@ -71,7 +75,8 @@ func (e *Engine) flush(ctx context.Context) (used map[string]map[string]time.Tim
 		}
 	}
 	b := flushBatch{outcomes: make(map[string]writeOutcome)}
-	names := e.activity.take()
+	now := e.opt.Now()
+	names := e.activity.take(due, now)
 	for _, name := range names {
 		err := e.flushOne(ctx, name, &b)
 		keep(err)
@@ -84,7 +89,7 @@ func (e *Engine) flush(ctx context.Context) (used map[string]map[string]time.Tim
 	}
 	keep(e.applyFlush(ctx, &b))
 	used = e.activity.usesWritten(b.outcomes)
-	e.activity.written(names, func(name string) writeOutcome { return b.outcomes[name] })
+	e.activity.written(names, now, func(name string) writeOutcome { return b.outcomes[name] })
 	keep(e.noteTime(ctx))
 	return used, firstErr
 }
@@ -157,13 +162,14 @@ func (e *Engine) isWritten(ctx context.Context, op store.Op) bool {
 	return err == nil && bytes.Equal(entry.Value, op.Value) // not a secret: both are what the store has
 }
 
-// noteUses writes last uses into the accounts' own records, where they are
-// older than coarse there. An account that is gone or damaged has none to write to.
+// noteUses writes last uses into the accounts' own records, where a sign-in sees
+// without another read that an app password is not disused. An account that is gone or damaged has none to write to.
 func (e *Engine) noteUses(ctx context.Context, written map[string]map[string]time.Time) error {
 	var firstErr error
+	policy := e.policy.Load()
 	for name, used := range written {
 		a, err := e.lookup(ctx, name)
-		if err == nil && a.needsNote(used) {
+		if err == nil && a.needsNote(policy, used) {
 			err = e.update(ctx, name, func(rec *record.Account) error {
 				for _, p := range rec.AppPasswords {
 					if t, ok := used[hex.EncodeToString(p.Id)]; ok {
@@ -180,11 +186,14 @@ func (e *Engine) noteUses(ctx context.Context, written map[string]map[string]tim
 	return firstErr
 }
 
-// needsNote says whether the account's record is behind used by coarse.
-func (a *account) needsNote(used map[string]time.Time) bool {
+// needsNote says whether by what the account's record knows one of the app
+// passwords in used would end by disuse before long: half of its time is over.
+func (a *account) needsNote(policy *Policy, used map[string]time.Time) bool {
 	for i := range a.passwords {
-		t, ok := used[a.passwords[i].ref.ID]
-		if ok && t.Sub(fromMillis(a.passwords[i].used)) >= coarse {
+		p := &a.passwords[i]
+		t, ok := used[p.ref.ID]
+		from := fromMillis(max(p.since, p.used))
+		if end := p.disuseEnd(policy, fromMillis(p.used)); ok && !end.IsZero() && t.Sub(from) > end.Sub(from)/2 {
 			return true
 		}
 	}

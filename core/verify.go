@@ -285,7 +285,7 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a *Attempt, m 
 		if v.hurried {
 			return v.later()
 		}
-		// The account's record knows the last use to a day only. Before this
+		// The account's record may be behind with the last use. Before this
 		// ends an app password, ask what knows better.
 		used, err := e.lastUse(ctx, v.name, p.ref.ID)
 		if err != nil {
