@@ -70,7 +70,7 @@ func (e *Engine) Repin(ctx context.Context, account, which string) (Ref, error) 
 // text works on for overlap, up to MaxOverlap.
 func (e *Engine) Rotate(ctx context.Context, account, which string, overlap time.Duration) (AppPassword, secret.Text, error) {
 	if overlap < 0 || overlap > MaxOverlap {
-		return AppPassword{}, secret.Text{}, invalid("rotate", "an overlap of %s; up to %s are allowed", overlap, MaxOverlap)
+		return AppPassword{}, secret.Text{}, invalid("rotate", "the overlap may be from 0 to %d days", int(MaxOverlap.Hours()/24))
 	}
 	var made AppPassword
 	var text secret.Text

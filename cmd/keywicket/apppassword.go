@@ -30,6 +30,7 @@ func (a *app) appPasswordCreate() *cobra.Command {
 	var name, profile, expires string
 	var reply []string
 	var asJSON bool
+	var secrets secretOut
 	cmd := &cobra.Command{
 		Use:   "create USER --name TEXT",
 		Short: "Make one for a device, and print it, once",
@@ -37,7 +38,7 @@ func (a *app) appPasswordCreate() *cobra.Command {
 		Args:  ownOr("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := &controlv1.CreateRequest{Name: name, Profile: profile}
-			if expires != "" {
+			if cmd.Flags().Changed("expires") {
 				at, err := parseExpiry(expires, time.Now())
 				if err != nil {
 					return usage(cmd, err)
@@ -54,8 +55,11 @@ func (a *app) appPasswordCreate() *cobra.Command {
 			if len(args) == 0 && len(r.Reply) > 0 {
 				return usage(cmd, errors.New("--reply is the administrator's to say, for a USER"))
 			}
+			if err := secrets.open(cmd); err != nil {
+				return err
+			}
 			if len(args) == 0 {
-				return a.createOwn(cmd, r, asJSON)
+				return a.createOwn(cmd, r, asJSON, &secrets)
 			}
 			r.Account = args[0]
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
@@ -63,7 +67,7 @@ func (a *app) appPasswordCreate() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.showCreated(made, asJSON)
+				return a.showMade(made.AppPassword, made.Password, asJSON, &secrets)
 			})
 		},
 	}
@@ -73,26 +77,42 @@ func (a *app) appPasswordCreate() *cobra.Command {
 	cmd.Flags().StringArrayVar(&reply, "reply", nil, "a RADIUS `attribute` of the answer to this device, as NAME=VALUE; may be repeated")
 	_ = cmd.MarkFlagRequired("name")
 	jsonFlag(cmd, &asJSON)
+	outFDFlag(cmd, &secrets)
 	return cmd
 }
 
-func (a *app) showCreated(made *controlv1.CreateResponse, asJSON bool) error {
-	if asJSON {
-		return a.printJSON(toAppPasswordJSON(made.AppPassword, made.Password))
+// showMade prints a new app password, the one time.
+func (a *app) showMade(p *controlv1.AppPassword, password string, asJSON bool, secrets *secretOut) error {
+	err := secrets.write(password)
+	switch {
+	case asJSON && secrets.elsewhere():
+		err = errors.Join(err, a.printJSON(toAppPasswordJSON(p, "")))
+	case asJSON:
+		err = a.printJSON(toAppPasswordJSON(p, password))
+	default:
+		a.showPassword(p, password, secrets)
 	}
-	a.showPassword(made.AppPassword, made.Password)
-	return nil
+	return a.notLost(err, "delete the app password "+p.Id+", or rotate it")
 }
 
-// showPassword prints a new app password, the one time.
-func (a *app) showPassword(p *controlv1.AppPassword, password string) {
-	a.printf("App password %q (id %s, profile %s):\n\n    %s\n\n", line(p.Name), p.Id, p.Profile, grouped(password))
+// showPassword tells a person of a new app password.
+func (a *app) showPassword(p *controlv1.AppPassword, password string, secrets *secretOut) {
+	a.printf("App password %q (id %s, profile %s):\n\n", line(p.Name), p.Id, p.Profile)
+	if secrets.elsewhere() {
+		a.printf("    written to descriptor %d\n\n", secrets.fd)
+	} else {
+		a.printf("    %s\n\n", grouped(password))
+	}
 	a.printf("Type it into the device now: it cannot be shown again. Hyphens and capitals do\nnot matter")
 	for _, m := range p.Methods {
-		if m != "cleartext" {
-			a.printf(", except with CHAP and MS-CHAPv2: there type\n%s", password)
-			break
+		if m == "cleartext" {
+			continue
 		}
+		if secrets.elsewhere() {
+			password = "the small letters without hyphens"
+		}
+		a.printf(", except with CHAP and MS-CHAPv2: there type\n%s", password)
+		break
 	}
 	a.printf(".\n")
 	for _, r := range p.Reply {
@@ -172,29 +192,32 @@ func shownReply(all []*controlv1.RadiusAttribute) string {
 func (a *app) appPasswordRotate() *cobra.Command {
 	var overlap string
 	var asJSON bool
+	var secrets secretOut
 	cmd := &cobra.Command{
 		Use:   "rotate USER ID",
 		Short: "Give one a new text, and keep everything else",
 		Args:  exactArgs("USER ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := &controlv1.RotateRequest{Account: args[0], AppPassword: args[1]}
-			if overlap != "" {
+			if cmd.Flags().Changed("overlap") {
 				d, err := parseSpan(overlap)
 				if err != nil {
 					return usage(cmd, err)
 				}
 				r.OverlapSeconds = int64(d / time.Second)
 			}
+			if err := secrets.open(cmd); err != nil {
+				return err
+			}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
 				made, err := d.Rotate(ctx, r)
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return a.printJSON(toAppPasswordJSON(made.AppPassword, made.Password))
+				if err := a.showMade(made.AppPassword, made.Password, asJSON, &secrets); err != nil {
+					return err
 				}
-				a.showPassword(made.AppPassword, made.Password)
-				if r.OverlapSeconds > 0 {
+				if r.OverlapSeconds > 0 && !asJSON {
 					a.printf("The old one works on for %s.\n", overlap)
 				}
 				return nil
@@ -203,6 +226,7 @@ func (a *app) appPasswordRotate() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&overlap, "overlap", "", "how long the old text works on, as a `duration` up to 30d (default: not at all)")
 	jsonFlag(cmd, &asJSON)
+	outFDFlag(cmd, &secrets)
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -90,6 +91,7 @@ func entryText(e audit.Entry) string {
 
 func (a *app) auditVerify() *cobra.Command {
 	var old []string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Find lines of the audit that were edited, removed, added or reordered",
@@ -111,16 +113,33 @@ func (a *app) auditVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, fault := range report.Faults {
-				a.printf("%s:%d: %s\n", line(fault.File), fault.Line, line(fault.Text))
-			}
-			if n := len(report.Faults); n > 0 {
-				return fmt.Errorf("the audit has %d faults in %d lines", n, report.Lines)
-			}
-			a.printf("%d lines in %d files, from %s to %s: nothing is missing or changed.\n", report.Lines, report.Files, shownTime(report.From), shownTime(report.To))
-			return nil
+			return a.showAudited(report, asJSON)
 		},
 	}
 	cmd.Flags().StringArrayVar(&old, "keyring", nil, "an older `keyring` whose key wrote the beginning; may be repeated")
+	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// showAudited prints what was found. A fault is an answer that ends with
+// exitFailed.
+func (a *app) showAudited(r audit.Report, asJSON bool) error {
+	var failed error
+	if n := len(r.Faults); n > 0 {
+		failed = fmt.Errorf("the audit has %d faults in %d lines", n, r.Lines)
+	}
+	if asJSON {
+		faults := []faultJSON{}
+		for _, f := range r.Faults {
+			faults = append(faults, faultJSON{File: f.File, Line: f.Line, Text: f.Text})
+		}
+		return errors.Join(a.printJSON(map[string]any{"files": r.Files, "lines": r.Lines, "from": r.From, "to": r.To, "faults": faults}), failed)
+	}
+	for _, fault := range r.Faults {
+		a.printf("%s:%d: %s\n", line(fault.File), fault.Line, line(fault.Text))
+	}
+	if failed == nil {
+		a.printf("%d lines in %d files, from %s to %s: nothing is missing or changed.\n", r.Lines, r.Files, shownTime(r.From), shownTime(r.To))
+	}
+	return failed
 }

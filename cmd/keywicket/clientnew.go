@@ -27,8 +27,9 @@ func (a *app) clientCommand() *cobra.Command {
 
 func (a *app) clientNew() *cobra.Command {
 	var addresses []string
+	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "new NAME --address ADDRESS",
+		Use:   "new NAME",
 		Short: "Make a shared secret, and print the block for the configuration",
 		Long:  "Make a shared secret for a new RADIUS client, write it to NAME.secret beside the\nconfiguration, and print the block to paste there. The configuration itself is\nnot changed.",
 		Args:  exactArgs("NAME"),
@@ -41,20 +42,24 @@ func (a *app) clientNew() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			block, err := clientBlock(args[0], addresses, filepath.Join(abs, args[0]+".secret"))
+			file := filepath.Join(abs, args[0]+".secret")
+			block, err := clientBlock(args[0], addresses, file)
 			if err != nil {
 				return usage(cmd, err)
 			}
-			if err := writeSecret(filepath.Join(abs, args[0]+".secret")); err != nil {
+			if err := writeSecret(file); err != nil {
 				return err
 			}
+			fmt.Fprintf(a.err, "The secret for the device is in %s.\n", file)
+			if asJSON {
+				return a.printJSON(map[string]any{"name": args[0], "address": notNil(addresses), "secret_file": file, "block": block})
+			}
 			a.printf("# Paste this into the configuration, then: keywicket reload\n%s", block)
-			fmt.Fprintf(a.err, "The secret for the device is in %s.\n", filepath.Join(abs, args[0]+".secret"))
 			return nil
 		},
 	}
-	cmd.Flags().StringArrayVar(&addresses, "address", nil, "an `address` or prefix that the client asks from; may be repeated (required)")
-	_ = cmd.MarkFlagRequired("address")
+	cmd.Flags().StringArrayVar(&addresses, "address", nil, "an `address` or prefix that the client asks from; may be repeated")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
@@ -70,7 +75,13 @@ func clientBlock(name string, addresses []string, secretFile string) (string, er
 		}
 		quoted = append(quoted, fmt.Sprintf("%q", text))
 	}
-	block := fmt.Sprintf("\n[radius.client.%s]\naddress     = [%s]\nsecret_file = %q\n", name, strings.Join(quoted, ", "), secretFile)
+	write := func(addresses, remark string) string {
+		return fmt.Sprintf("\n[radius.client.%s]\naddress     = [%s]%s\nsecret_file = %q\n", name, addresses, remark, secretFile)
+	}
+	block := write(strings.Join(quoted, ", "), "")
+	if len(quoted) == 0 {
+		block = write(`"192.0.2.1"`, "")
+	}
 	whole := "data_dir = \"/d\"\nkeyring = \"/k\"\n[radius]\nlisten = [\"127.0.0.1:1812\"]\n" + block
 	f, err := config.Parse("the client "+name, []byte(whole))
 	var faults config.Faults
@@ -82,6 +93,9 @@ func clientBlock(name string, addresses []string, secretFile string) (string, er
 	}
 	if len(f.Radius.Clients) != 1 || f.Radius.Clients[0].Name != name {
 		return "", fmt.Errorf("%q is not possible as the name of a client", name)
+	}
+	if len(quoted) == 0 { // with no address the configuration has a fault until somebody writes one
+		block = write("", ` # what it asks from, such as "192.0.2.10" or "192.0.2.0/24"`)
 	}
 	return block, nil
 }

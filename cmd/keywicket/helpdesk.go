@@ -261,6 +261,10 @@ func (o *report) end(ctx context.Context, err error) error {
 
 // outAtTerminal says whether standard output is a terminal.
 func (a *app) outAtTerminal() bool {
-	f, ok := a.out.(*os.File)
+	kept, ok := a.out.(*keptWriter)
+	if !ok {
+		return false
+	}
+	f, ok := kept.Writer.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -59,6 +60,9 @@ func (a *app) readLine() (string, error) {
 	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	if line == "" {
 		return "", errors.New("standard input is empty, and the secret is read from there")
+	}
+	if !utf8.ValidString(line) {
+		return "", errors.New("standard input is not UTF-8, in which secrets are read")
 	}
 	return line, nil
 }

@@ -189,6 +189,9 @@ func (s *site) jsonAfterUse(made map[string]any) {
 		"app-password", "rotate", alain, made["id"].(string))
 	s.shaped([]any{shape{"name": "text", "enabled": "bool"}}, 0, "", "user", "list")
 	s.shaped([]any{ref}, 0, "", "app-password", "delete-all", alain, "--yes")
+	s.shaped(shape{"warnings": "texts"}, 0, "", "reload")
+	s.shaped(shape{"files": "number", "lines": "number", "from": "time", "to": "time", "faults": "texts"}, 0, "", "audit", "verify", "--config", s.config())
+	s.shaped(shape{"name": "text", "app_passwords": "number", "sessions": "texts"}, 0, "", "user", "delete", alain, "--yes")
 }
 
 // What is empty is an empty array and never null.

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
@@ -43,9 +44,17 @@ type stdio struct {
 
 // run is main without the process.
 func run(ctx context.Context, args []string, std stdio) int {
+	out := &keptWriter{Writer: std.out}
+	std.out = out
 	root := newRoot(std)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := areText(args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
+	if err == nil {
+		err = out.err
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -54,6 +63,16 @@ func run(ctx context.Context, args []string, std stdio) int {
 		fmt.Fprintln(std.err, "keywicket: "+sanitize(messageOf(err)))
 	}
 	return exitCode(err)
+}
+
+// areText wants UTF-8, in which all names are.
+func areText(args []string) error {
+	for _, arg := range args {
+		if !utf8.ValidString(arg) {
+			return usageError{fmt.Errorf("the argument %q is not UTF-8", arg)}
+		}
+	}
+	return nil
 }
 
 // A usageError is wrong arguments.

@@ -42,6 +42,22 @@ func (a *app) printJSON(v any) error {
 	return e.Encode(v)
 }
 
+// A keptWriter keeps its first error: much of what is printed is printed
+// without a look at it.
+type keptWriter struct {
+	io.Writer
+	err error
+}
+
+// Write writes, and keeps what went wrong.
+func (w *keptWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
 // printf prints to standard output.
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
 

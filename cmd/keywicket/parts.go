@@ -209,8 +209,9 @@ func checkParts(f *config.File) config.Faults {
 	var faults config.Faults
 	if f.Radius != nil {
 		_, found := radiusConfig(f)
-		faults = append(faults, found...)
+		return found
 	}
+	replySets(f, dictionaryOf(f, &faults), &faults) // nobody sends them yet, and they shall be right when somebody does
 	return faults
 }
 
@@ -227,7 +228,6 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 		RejectDelay: max(r.RejectDelay, 1), // 0 is the bridge's word for its default
 		Realm:       radius.Realm(r.Realm),
 		Redact:      core.Shown,
-		Replies:     radius.Replies{Groups: map[string][]radius.Attribute{}, Profiles: map[string][]radius.Attribute{}},
 	}
 	c.Dictionary = dictionaryOf(f, &faults)
 	for _, a := range r.Listen {
@@ -236,12 +236,7 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 	for _, a := range r.Accounting {
 		c.Accounting = append(c.Accounting, a.String())
 	}
-	for _, g := range f.Groups {
-		c.Replies.Groups[g.Name] = replies(f, c.Dictionary, &faults, g.Reply, "group", g.Name)
-	}
-	for _, p := range f.Profiles {
-		c.Replies.Profiles[p.Name] = replies(f, c.Dictionary, &faults, p.Reply, "profile", p.Name)
-	}
+	c.Replies = replySets(f, c.Dictionary, &faults)
 	for _, client := range r.Clients {
 		c.Clients = append(c.Clients, radiusClient(f, c.Dictionary, &faults, client))
 	}
@@ -343,6 +338,18 @@ func readDictionary(path string) ([]byte, error) {
 		err = fmt.Errorf("%s is larger than %d MiB", path, dictionaryMax>>20)
 	}
 	return text, err
+}
+
+// replySets returns what groups and profiles add to an answer.
+func replySets(f *config.File, d *radius.Dictionary, faults *config.Faults) radius.Replies {
+	r := radius.Replies{Groups: map[string][]radius.Attribute{}, Profiles: map[string][]radius.Attribute{}}
+	for _, g := range f.Groups {
+		r.Groups[g.Name] = replies(f, d, faults, g.Reply, "group", g.Name)
+	}
+	for _, p := range f.Profiles {
+		r.Profiles[p.Name] = replies(f, d, faults, p.Reply, "profile", p.Name)
+	}
+	return r
 }
 
 // replies turns names and texts into attributes. Where d is nil the names are

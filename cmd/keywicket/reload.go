@@ -12,7 +12,8 @@ import (
 )
 
 func (a *app) reloadCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Let the daemon read its configuration again",
 		Long:  "Let the daemon read its configuration again, as a HUP signal does. A configuration\nwith a fault changes nothing, and every fault is printed.",
@@ -26,6 +27,9 @@ func (a *app) reloadCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if asJSON {
+					return a.printJSON(map[string]any{"warnings": notNil(r.Warnings)})
+				}
 				for _, w := range r.Warnings {
 					a.printf("warning: %s\n", line(w))
 				}
@@ -34,4 +38,6 @@ func (a *app) reloadCommand() *cobra.Command {
 			})
 		},
 	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
 }

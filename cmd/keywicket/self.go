@@ -64,7 +64,7 @@ func (a *app) listOwn(cmd *cobra.Command, asJSON bool) error {
 	})
 }
 
-func (a *app) createOwn(cmd *cobra.Command, r *controlv1.CreateRequest, asJSON bool) error {
+func (a *app) createOwn(cmd *cobra.Command, r *controlv1.CreateRequest, asJSON bool, secrets *secretOut) error {
 	return a.askSelf(cmd, func(ctx context.Context, d daemonClient) error {
 		main, code, err := a.readProofs()
 		if err != nil {
@@ -74,7 +74,7 @@ func (a *app) createOwn(cmd *cobra.Command, r *controlv1.CreateRequest, asJSON b
 		if err != nil {
 			return err
 		}
-		return a.showCreated(made, asJSON)
+		return a.showMade(made.AppPassword, made.Password, asJSON, secrets)
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/mdp/qrterminal/v3"
@@ -18,15 +19,28 @@ func (a *app) twoStepCommand() *cobra.Command {
 
 func (a *app) twoStepEnroll() *cobra.Command {
 	var asJSON bool
+	var secrets secretOut
 	cmd := &cobra.Command{
 		Use:   "enroll NAME",
 		Short: "Begin: print what an authenticator app scans",
 		Long:  "Begin: print an otpauth URI and its QR code for the owner's authenticator app.\nNothing changes until \"two-step confirm\" with a code that the app shows.",
 		Args:  exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := secrets.open(cmd); err != nil {
+				return err
+			}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
 				r, err := d.accounts.EnrollTwoStep(ctx, &controlv1.AccountRequest{Account: args[0]})
 				if err != nil {
+					return err
+				}
+				if secrets.elsewhere() {
+					err := secrets.write(r.Otpauth)
+					if asJSON {
+						err = errors.Join(err, a.printJSON(struct{}{}))
+					} else {
+						a.printf("What an authenticator app wants is written to descriptor %d.\nThen: keywicket two-step confirm %s\n", secrets.fd, line(args[0]))
+					}
 					return err
 				}
 				if asJSON {
@@ -40,11 +54,13 @@ func (a *app) twoStepEnroll() *cobra.Command {
 		},
 	}
 	jsonFlag(cmd, &asJSON)
+	outFDFlag(cmd, &secrets)
 	return cmd
 }
 
 func (a *app) twoStepConfirm() *cobra.Command {
 	var asJSON bool
+	var secrets secretOut
 	r := &controlv1.ConfirmTwoStepRequest{}
 	cmd := &cobra.Command{
 		Use:   "confirm NAME",
@@ -52,6 +68,9 @@ func (a *app) twoStepConfirm() *cobra.Command {
 		Long:  "Turn two-step verification on, with a code of the authenticator app on standard\ninput. Prints the recovery codes and the first app password, once.",
 		Args:  exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := secrets.open(cmd); err != nil {
+				return err
+			}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) (err error) {
 				r.Account = args[0]
 				if r.Code, err = a.readSecret("Code of the authenticator app", false); err != nil {
@@ -61,25 +80,40 @@ func (a *app) twoStepConfirm() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return a.printConfirmation(c)
-				}
-				a.showConfirmation(args[0], c)
-				return nil
+				return a.showConfirmation(args[0], c, asJSON, &secrets)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&r.Name, "name", "", "the `name` of the first app password")
 	cmd.Flags().StringVar(&r.Profile, "profile", "", "its `profile`")
 	jsonFlag(cmd, &asJSON)
+	outFDFlag(cmd, &secrets)
 	return cmd
 }
 
-func (a *app) printConfirmation(c *controlv1.ConfirmTwoStepResponse) error {
+// showConfirmation prints what turning it on made, the one time.
+func (a *app) showConfirmation(name string, c *controlv1.ConfirmTwoStepResponse, asJSON bool, secrets *secretOut) error {
+	all := c.RecoveryCodes
+	if c.AppPassword != nil {
+		all = append([]string{c.Password}, all...)
+	}
+	err := secrets.write(all...)
+	if asJSON {
+		err = errors.Join(err, a.printConfirmation(c, secrets.elsewhere()))
+	} else {
+		a.sayConfirmation(name, c, secrets)
+	}
+	return a.notLost(err, "turn two-step verification off, and enroll again")
+}
+
+func (a *app) printConfirmation(c *controlv1.ConfirmTwoStepResponse, withoutSecrets bool) error {
 	out := struct {
 		AppPassword *appPasswordJSON `json:"app_password"`
-		Recovery    []string         `json:"recovery_codes"`
+		Recovery    []string         `json:"recovery_codes,omitzero"`
 	}{Recovery: notNil(c.RecoveryCodes)}
+	if withoutSecrets {
+		c.Password, out.Recovery = "", nil
+	}
 	if c.AppPassword != nil {
 		p := toAppPasswordJSON(c.AppPassword, c.Password)
 		out.AppPassword = &p
@@ -87,16 +121,21 @@ func (a *app) printConfirmation(c *controlv1.ConfirmTwoStepResponse) error {
 	return a.printJSON(out)
 }
 
-func (a *app) showConfirmation(name string, c *controlv1.ConfirmTwoStepResponse) {
-	a.printf("Two-step verification is on for %s.\n\nRecovery codes, each good once where the app is lost. Keep them safe:\n\n", line(name))
-	for _, code := range c.RecoveryCodes {
-		a.printf("    %s\n", code)
+func (a *app) sayConfirmation(name string, c *controlv1.ConfirmTwoStepResponse, secrets *secretOut) {
+	a.printf("Two-step verification is on for %s.\n\n", line(name))
+	if secrets.elsewhere() {
+		a.printf("Recovery codes, each good once where the app is lost, are written to descriptor %d.\n", secrets.fd)
+	} else {
+		a.printf("Recovery codes, each good once where the app is lost. Keep them safe:\n\n")
+		for _, code := range c.RecoveryCodes {
+			a.printf("    %s\n", code)
+		}
 	}
 	if c.AppPassword == nil {
 		return
 	}
 	a.printf("\n")
-	a.showPassword(c.AppPassword, c.Password)
+	a.showPassword(c.AppPassword, c.Password, secrets)
 }
 
 func (a *app) twoStepOff() *cobra.Command {

@@ -167,7 +167,7 @@ func (a *app) userChange(use, short string, enabled bool) *cobra.Command {
 }
 
 func (a *app) userDelete() *cobra.Command {
-	var yes bool
+	var yes, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete an account with all its app passwords",
@@ -185,12 +185,17 @@ func (a *app) userDelete() *cobra.Command {
 				if _, err := d.accounts.Delete(ctx, &controlv1.AccountRequest{Account: args[0]}); err != nil {
 					return err
 				}
-				a.printf("Deleted %s%s.\n", line(account.Name), endingsText(a.endings(ctx, d, args[0], since)))
+				endings := a.endings(ctx, d, args[0], since)
+				if asJSON {
+					return a.printJSON(map[string]any{"name": account.Name, "app_passwords": account.AppPasswords, "sessions": toEndingsJSON(endings)})
+				}
+				a.printf("Deleted %s%s.\n", line(account.Name), endingsText(endings))
 				return nil
 			})
 		},
 	}
 	yesFlag(cmd, &yes)
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 

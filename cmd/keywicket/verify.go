@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		Long:  "Try to sign in at a service, with the password on standard input, and say whether\nit was granted or why not. It is a real attempt: it counts as a use, and stands\nin the audit.",
 		Args:  exactArgs("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if r.Service == "" {
+				return usage(cmd, errors.New("--service is empty; a service is radius/vpn1, pam/sshd and so on"))
+			}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) (err error) {
 				r.Account = args[0]
 				if r.Password, err = a.readSecret("Password", false); err != nil {

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -393,6 +394,34 @@ func TestWarnings(t *testing.T) {
 	}
 	if got := parseGood(t, smallest+"[pam]\n[radius]\nlisten=['[::1]:1812']\n").Warnings(); len(got) != 2 {
 		t.Errorf("got %v, want one for pam and one for radius", got)
+	}
+}
+
+// TestR6Warnings: a secret of 16 to 23 octets is taken, with a warning where it
+// stands.
+func TestR6Warnings(t *testing.T) {
+	for octets, want := range map[int]int{16: 1, 23: 1, 24: 0, 256: 0} {
+		for _, inline := range []bool{false, true} {
+			secret := strings.Repeat("s", octets)
+			line := "secret='" + secret + "'"
+			if !inline {
+				file := filepath.Join(t.TempDir(), "secret")
+				if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				line = "secret_file='" + file + "'"
+			}
+			f := parseGood(t, "allow_inline_secrets=true\n"+smallest+"[radius]\nlisten=['[::1]:1812']\n[radius.client.a]\naddress=['::1']\n"+line)
+			got := f.Warnings()
+			if len(got) != want {
+				t.Errorf("%d octets, inline %v: %v, want %d warnings", octets, inline, got, want)
+			}
+			for _, w := range got {
+				if w.Line != 8 || !strings.Contains(w.Text, strconv.Itoa(octets)+" octets") || strings.Contains(w.Error(), secret) {
+					t.Errorf("%d octets, inline %v: %v", octets, inline, w)
+				}
+			}
+		}
 	}
 }
 

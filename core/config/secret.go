@@ -14,6 +14,10 @@ import (
 // more than this.
 const secretMax = 4096
 
+// goodSecret is the length in octets below which a shared secret is worth a
+// warning.
+const goodSecret = 24
+
 // weakSecret is the length in octets below which a shared secret can be guessed
 // from one captured packet (RFC 2865, section 3, asks for 16).
 const weakSecret = 16

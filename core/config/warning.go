@@ -48,6 +48,12 @@ func (f *File) Warnings() []Fault {
 		}
 		if c.AllowWeakSecret {
 			all = append(all, f.Fault("a short secret can be guessed from one captured packet", "radius", "client", c.Name, "allow_weak_secret"))
+		} else if secret, err := f.ClientSecret(c); err == nil && len(secret) < goodSecret {
+			name := "secret_file"
+			if c.SecretFile == "" {
+				name = "secret"
+			}
+			all = append(all, f.Fault(fmt.Sprintf("the secret has %d octets, which is little; \"keywicket client rotate %s\" makes one of 32 random octets", len(secret), c.Name), "radius", "client", c.Name, name))
 		}
 		if c.AllowInsecureMSCHAP {
 			all = append(all, f.Fault("MS-CHAPv2 outside a tunnel can be broken by whoever captures it", "radius", "client", c.Name, "allow_insecure_mschap"))
