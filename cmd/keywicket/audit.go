@@ -29,7 +29,7 @@ func (a *app) auditTail() *cobra.Command {
 		Long:  "Print events, oldest first; with --follow also those to come, until Ctrl-C. The\naudit is read from the folder that the configuration names.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			file, err := a.loadFile()
+			file, err := a.loadFile(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -96,8 +96,8 @@ func (a *app) auditVerify() *cobra.Command {
 		Use:   "verify",
 		Short: "Find lines of the audit that were edited, removed, added or reordered",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			file, err := a.loadFile()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file, err := a.loadFile(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -47,7 +47,7 @@ func (a *app) backupVerify() *cobra.Command {
 		Short: "Check a backup, and the incremental ones that follow it, as restore does",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := a.loadFile()
+			f, err := a.loadFile(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -75,6 +75,26 @@ func loadConfig(path string) (*config.File, error) {
 	return nil, usageError{err}
 }
 
+// loadFile loads the configuration for a verb that asks no part of it: the one
+// that --config names, else the daemon's own where --socket or the environment
+// says which daemon, else the usual one.
+func (a *app) loadFile(ctx context.Context) (*config.File, error) {
+	path := a.configFile()
+	if a.configPath == "" && (a.socket != "" || os.Getenv("KEYWICKET_SOCKET") != "") {
+		err := a.ask(ctx, func(ctx context.Context, d daemonClient) error {
+			r, err := d.daemon.Status(ctx, &controlv1.StatusRequest{})
+			if r.GetConfiguration() != "" {
+				path = r.GetConfiguration()
+			}
+			return err
+		})
+		if err != nil && a.socket != "" { // another file than the one meant would be worse
+			return nil, err
+		}
+	}
+	return loadConfig(path)
+}
+
 // ask runs fn with a client of the daemon.
 func (a *app) ask(ctx context.Context, fn func(ctx context.Context, d daemonClient) error) error {
 	path, err := a.socketPath()

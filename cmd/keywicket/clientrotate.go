@@ -26,7 +26,7 @@ func (a *app) clientRotate() *cobra.Command {
 			if err != nil {
 				return usage(cmd, err)
 			}
-			f, err := a.loadFile()
+			f, err := a.loadFile(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -224,8 +225,13 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	f := d.file
 	d.mu.Unlock()
 	stats := d.engine.Stats()
+	path, err := filepath.Abs(f.Path)
+	if err != nil {
+		path = f.Path
+	}
 	s := &controlv1.StatusResponse{
-		Version: version(), Started: timestamppb.New(d.started),
+		Configuration: path,
+		Version:       version(), Started: timestamppb.New(d.started),
 		Store:          &controlv1.StoreStatus{Kind: f.Store.Kind, Path: storePath(f), Ready: true, FreeOctets: freeOctets(f.DataDir)},
 		Bridges:        map[string]*controlv1.BridgeStatus{},
 		CachedAccounts: uint64(stats.CachedAccounts), CachedOctets: uint64(stats.CachedOctets),

@@ -111,7 +111,7 @@ func (c *pamCheck) otherDir() string {
 // else the usual one, if it can be read.
 func (a *app) knownConfig() (*config.File, error) {
 	if a.configPath != "" {
-		return a.loadFile()
+		return loadConfig(a.configFile())
 	}
 	if f, err := config.Load(defaultConfig); err == nil && a.socket == "" && os.Getenv("KEYWICKET_SOCKET") == "" {
 		return f, nil

@@ -58,7 +58,7 @@ func (a *app) restoreCommand() *cobra.Command {
 }
 
 func (a *app) restore(ctx context.Context, request restoreRequest) error {
-	f, err := a.loadFile()
+	f, err := loadConfig(a.configFile())
 	if err != nil {
 		return err
 	}

@@ -60,9 +60,6 @@ func (a *app) configFile() string {
 	return defaultConfig
 }
 
-// loadFile loads it for a verb that asks no part of it.
-func (a *app) loadFile() (*config.File, error) { return loadConfig(a.configFile()) }
-
 // announce says that the daemon is ready, and lets HUP read the configuration
 // again until ctx ends.
 func (d *daemon) announce(ctx context.Context, n *notifier) {

@@ -49,7 +49,9 @@ type (
 		Bridges  map[string]bridgeJSON `json:"bridges"`
 		Plugins  []pluginJSON          `json:"plugins"`
 		Warnings []string              `json:"warnings"`
-		Cache    cacheJSON             `json:"cache"`
+
+		Configuration string    `json:"configuration"`
+		Cache         cacheJSON `json:"cache"`
 	}
 	storeJSON struct {
 		Kind    string `json:"kind"`
@@ -81,7 +83,7 @@ func toStatusJSON(s *controlv1.StatusResponse) statusJSON {
 	j := statusJSON{
 		Version: s.Version, Started: s.Started.AsTime(), Bridges: map[string]bridgeJSON{}, Plugins: []pluginJSON{},
 		Store: storeJSON{Kind: s.Store.GetKind(), Path: s.Store.GetPath(), Ready: s.Store.GetReady(), Problem: s.Store.GetProblem(), Free: s.Store.GetFreeOctets()},
-		Cache: cacheJSON{Accounts: s.CachedAccounts, Octets: s.CachedOctets}, Warnings: notNil(s.Warnings),
+		Cache: cacheJSON{Accounts: s.CachedAccounts, Octets: s.CachedOctets}, Warnings: notNil(s.Warnings), Configuration: s.Configuration,
 	}
 	if r := s.Store.GetReplica(); r != nil {
 		j.Store.Replica = &replicaJSON{

@@ -2166,6 +2166,7 @@ type StatusResponse struct {
 	Warnings       []string                 `protobuf:"bytes,6,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	CachedAccounts uint64                   `protobuf:"varint,7,opt,name=cached_accounts,json=cachedAccounts,proto3" json:"cached_accounts,omitempty"`
 	CachedOctets   uint64                   `protobuf:"varint,8,opt,name=cached_octets,json=cachedOctets,proto3" json:"cached_octets,omitempty"`
+	Configuration  string                   `protobuf:"bytes,9,opt,name=configuration,proto3" json:"configuration,omitempty"` // path of the file that the daemon read
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2254,6 +2255,13 @@ func (x *StatusResponse) GetCachedOctets() uint64 {
 		return x.CachedOctets
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetConfiguration() string {
+	if x != nil {
+		return x.Configuration
+	}
+	return ""
 }
 
 type StoreStatus struct {
@@ -4379,7 +4387,7 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\v2\x1d.keywicket.control.v1.SessionR\asession\x12\x18\n" +
 	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x0f\n" +
-	"\rStatusRequest\"\xee\x03\n" +
+	"\rStatusRequest\"\x94\x04\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x127\n" +
@@ -4388,7 +4396,8 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\aplugins\x18\x05 \x03(\v2\".keywicket.control.v1.PluginStatusR\aplugins\x12\x1a\n" +
 	"\bwarnings\x18\x06 \x03(\tR\bwarnings\x12'\n" +
 	"\x0fcached_accounts\x18\a \x01(\x04R\x0ecachedAccounts\x12#\n" +
-	"\rcached_octets\x18\b \x01(\x04R\fcachedOctets\x1a^\n" +
+	"\rcached_octets\x18\b \x01(\x04R\fcachedOctets\x12$\n" +
+	"\rconfiguration\x18\t \x01(\tR\rconfiguration\x1a^\n" +
 	"\fBridgesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x128\n" +
 	"\x05value\x18\x02 \x01(\v2\".keywicket.control.v1.BridgeStatusR\x05value:\x028\x01\"\xc5\x01\n" +
