@@ -123,6 +123,13 @@ func TestReplicaGoesOn(t *testing.T) {
 		wantKind(t, "create", err, core.KindUnavailable)
 		_, err = f.Delete(f.ctx, alain, first.ID)
 		wantKind(t, "delete", err, core.KindUnavailable)
+		for _, name := range []string{"doomed", "made elsewhere"} { // neither "taken" nor "there is none": nobody can tell here
+			_, _, err = f.Create(f.ctx, alain, core.NewAppPassword{Name: name})
+			wantKind(t, "create "+name, err, core.KindUnavailable)
+			_, err = f.Delete(f.ctx, alain, name)
+			wantKind(t, "delete "+name, err, core.KindUnavailable)
+		}
+		wantKind(t, "a code", f.CheckCode(f.ctx, alain, "000000"), core.KindUnavailable)
 		must(t, f.try(text))
 		wantKind(t, "flush", f.Flush(f.ctx), core.KindUnavailable)
 

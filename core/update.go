@@ -39,7 +39,7 @@ func (e *Engine) update(ctx context.Context, name string, change func(rec *recor
 	lock.Lock()
 	defer lock.Unlock()
 	for range updateTries {
-		rec, rev, err := e.readAccount(ctx, name)
+		rec, rev, err := e.readAccount(store.Current(ctx), name) // a refusal too must go by what is so now
 		if err != nil {
 			if KindOf(err) == KindDamaged {
 				e.recordTamper(name, err)

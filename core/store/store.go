@@ -192,3 +192,13 @@ type Snapshotter interface {
 	// returns it as it is.
 	Snapshot(ctx context.Context, begin func(Revision) error, each func(Entry) error) error
 }
+
+type currentKey struct{}
+
+// Current returns a context whose reads want what the store has now. A store
+// that goes on from a copy while others write to what it is a copy of says
+// ErrUnavailable to them; every other store always tells what it has now.
+func Current(ctx context.Context) context.Context { return context.WithValue(ctx, currentKey{}, true) }
+
+// WantsCurrent says whether ctx comes of Current.
+func WantsCurrent(ctx context.Context) bool { return ctx.Value(currentKey{}) != nil }

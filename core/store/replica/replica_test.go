@@ -110,7 +110,9 @@ func TestGoesOn(t *testing.T) {
 						t.Errorf("Scan of the copy: %v, error %v", entries, err)
 					}
 				}
-				for _, err := range []error{err, err2} {
+				_, err3 := f.Get(store.Current(f.t.Context()), "a")
+				_, err4 := f.Scan(store.Current(f.t.Context()), "", "", 1)
+				for _, err := range []error{err, err2, err3, err4} {
 					if !errors.Is(err, store.ErrUnavailable) {
 						t.Errorf("without the shared store: %v", err)
 					}

@@ -199,7 +199,7 @@ func isAway(err error) bool {
 
 // fromCopy answers a Get from the copy. cause is why it is asked.
 func (s *Store) fromCopy(ctx context.Context, key string, cause error) (store.Entry, error) {
-	if err := s.serves(cause); err != nil {
+	if err := s.serves(ctx, cause); err != nil {
 		return store.Entry{}, err
 	}
 	f, err := s.kept(ctx, key)
@@ -218,7 +218,10 @@ func without(cause error, format string, args ...any) error {
 }
 
 // serves says why the copy does not, if it does not.
-func (s *Store) serves(cause error) error {
+func (s *Store) serves(ctx context.Context, cause error) error {
+	if store.WantsCurrent(ctx) {
+		return without(cause, "its copy cannot tell what is changed there now")
+	}
 	now := s.clock.time()
 	s.mu.Lock()
 	asOf := s.asOf
@@ -238,7 +241,7 @@ func (s *Store) scanCopy(ctx context.Context, prefix, after string, limit int) (
 	if !s.covers(prefix) {
 		return nil, without(cause, "%q is not in its copy", prefix)
 	}
-	if err := s.serves(cause); err != nil {
+	if err := s.serves(ctx, cause); err != nil {
 		return nil, err
 	}
 	var entries []store.Entry
