@@ -3,7 +3,6 @@ package main_test
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -13,13 +12,17 @@ type op struct {
 	kind   string // create, delete, suspend, resume, rotate, verify, list
 	text   string // that verify tried, or that create and rotate gave
 	result string // "ok", "none" (there is no such one), "taken", or a reason; "" is unknown
+	node   int    // that was asked
 	call   time.Duration
 	end    time.Duration // of an unknown one: when the daemon died, for later it cannot happen
 }
 
 func (o op) String() string {
-	return fmt.Sprintf("%s %.4s: %q, %s to %s", o.kind, o.text, o.result, o.call, o.end)
+	return fmt.Sprintf("%s %.4s of node %d: %q, %s to %s\n", o.kind, o.text, o.node, o.result, o.call, o.end)
 }
+
+// reads says whether o changes nothing.
+func (o op) reads() bool { return o.kind == "verify" || o.kind == "list" }
 
 // A state is what an app password may be: absent, or a text, suspended or not.
 type state struct {
@@ -83,59 +86,69 @@ func cmpOr(a, b string) string {
 // out. It is the search of Wing and Gong, with a memory of what was tried.
 func explain(history []op) (stuck []op, ok bool) {
 	history = slices.DeleteFunc(slices.Clone(history), func(o op) bool {
-		return o.result == "" && (o.kind == "verify" || o.kind == "list") // changed nothing, says nothing
+		return o.result == "" && o.reads() // changed nothing, says nothing
 	})
 	slices.SortFunc(history, func(a, b op) int { return int(a.call - b.call) })
-	var (
-		tried  = make(map[string]bool)
-		done   = make([]bool, len(history))
-		order  []op
-		search func(s state, left int) bool
-	)
-	search = func(s state, left int) bool {
-		if left == 0 {
-			return true
+	x := explanation{history: history, tried: make(map[string]bool), done: make([]byte, len(history))}
+	ok = x.search(state{}, len(history))
+	return x.stuck, ok
+}
+
+// An explanation is a search for an order.
+type explanation struct {
+	history []op
+	done    []byte // 1: it stands in order
+	order   []op
+	stuck   []op // the longest order that there was
+	tried   map[string]bool
+}
+
+// search says whether there is an order of the left that are not done, from s.
+func (x *explanation) search(s state, left int) bool {
+	if left == 0 {
+		return true
+	}
+	key := fmt.Sprint(string(x.done), s)
+	if x.tried[key] {
+		return false
+	}
+	x.tried[key] = true
+	end := time.Duration(1<<63 - 1) // nobody may come before this one and be called after
+	for i, o := range x.history {
+		if x.done[i] == 0 {
+			end = min(end, o.end)
 		}
-		var key strings.Builder
-		for _, d := range done {
-			key.WriteByte(map[bool]byte{true: '1', false: '0'}[d])
-		}
-		fmt.Fprint(&key, s)
-		if tried[key.String()] {
-			return false
-		}
-		tried[key.String()] = true
-		end := time.Duration(1<<63 - 1) // nobody may come before this one and be called after
-		for i, o := range history {
-			if !done[i] {
-				end = min(end, o.end)
-			}
-		}
-		for i, o := range history {
-			if done[i] || o.call > end {
+	}
+	for _, reads := range []bool{true, false} {
+		for i, o := range x.history {
+			if x.done[i] != 0 || o.call > end || o.reads() != reads {
 				continue
 			}
 			next, may := s.step(o)
-			for _, skipped := range []bool{false, true} {
-				if skipped && o.result != "" || !skipped && !may {
-					continue
-				}
-				if skipped {
-					next = s
-				}
-				done[i] = true
-				order = append(order, o)
-				if search(next, left-1) {
-					return true
-				}
-				if len(order) > len(stuck) {
-					stuck = slices.Clone(order)
-				}
-				order = order[:len(order)-1]
-				done[i] = false
+			switch {
+			case may && x.take(i, next, left):
+				return true
+			case may && reads: // it fits here, and for the others its place makes no difference
+				return false
+			case o.result == "" && x.take(i, s, left):
+				return true
 			}
 		}
-		return false
 	}
-	return stuck, search(state{}, len(history))
+	return false
+}
+
+// take is search with what stands at i next in the order.
+func (x *explanation) take(i int, next state, left int) bool {
+	x.done[i] = 1
+	x.order = append(x.order, x.history[i])
+	if x.search(next, left-1) {
+		return true
+	}
+	if len(x.order) > len(x.stuck) {
+		x.stuck = slices.Clone(x.order)
+	}
+	x.order = x.order[:len(x.order)-1]
+	x.done[i] = 0
+	return false
 }

@@ -153,21 +153,29 @@ func (c *crash) load(ctx context.Context, slots []*slot) (wait func()) {
 		random := rand.New(rand.NewPCG(c.random.Uint64(), 0)) //nolint:gosec // a test's
 		clients.Go(func() {
 			for ctx.Err() == nil {
-				s := slots[random.IntN(len(slots))]
-				kinds := []string{"create", "create", "delete", "suspend", "resume", "rotate", "verify", "verify", "verify", "list"}
-				kind, text := kinds[random.IntN(len(kinds))], ""
-				s.mu.Lock()
-				if n := len(s.texts); kind == "verify" && n > 0 {
-					text = s.texts[max(0, n-1-random.IntN(3))]
-				}
-				s.mu.Unlock()
-				if (kind != "verify" || text != "") && !c.do(s, kind, text) {
+				if s, kind, text := anyCall(random, slots); kind != "" && !c.do(s, kind, text) {
 					return
 				}
 			}
 		})
 	}
 	return clients.Wait
+}
+
+// anyCall chooses what a client does next. No kind: nothing, this time.
+func anyCall(random *rand.Rand, slots []*slot) (s *slot, kind, text string) {
+	s = slots[random.IntN(len(slots))]
+	kinds := []string{"create", "create", "delete", "suspend", "resume", "rotate", "verify", "verify", "verify", "list"}
+	if kind = kinds[random.IntN(len(kinds))]; kind != "verify" {
+		return s, kind, ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.texts)
+	if n == 0 {
+		return s, "", ""
+	}
+	return s, kind, s.texts[max(0, n-1-random.IntN(3))]
 }
 
 func newSlots(life int) (all []*slot) {
