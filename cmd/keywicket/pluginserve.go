@@ -52,7 +52,8 @@ func (a *app) servePlugin(ctx context.Context, parent int) error {
 	if err := protectProcess(); err != nil { // it also keeps others from the plugin's socket
 		log.Warn("memory of this process is not protected from others", "err", err)
 	}
-	signal.Ignore(syscall.SIGHUP) // the parent may ask to read the configuration again
+	signal.Ignore(syscall.SIGHUP)  // the parent may ask to read the configuration again
+	signal.Ignore(syscall.SIGPIPE) // nobody reads the log of one whose parent is dead, and it has a store to close
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
@@ -60,6 +61,11 @@ func (a *app) servePlugin(ctx context.Context, parent int) error {
 			time.Sleep(parentEvery)
 		}
 		stop()
+	}()
+	defer func() {
+		if dir := os.Getenv(plugin.EnvUnixSocketDir); dir != "" && os.Getppid() != parent {
+			_ = os.Remove(dir) // nobody else is left to do it
+		}
 	}()
 	return withEngine(ctx, f, log, func(d *daemon) error {
 		d.child = true

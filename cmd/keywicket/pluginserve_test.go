@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -130,7 +129,8 @@ func TestClientDial(t *testing.T) {
 }
 
 // TestClientLaunch: another program has an engine of its own, but not beside a
-// daemon. Once the engine was killed or stopped, nobody is let in.
+// daemon. One that was killed or stopped is started again; meanwhile nobody is let
+// in, and nobody refused.
 func TestClientLaunch(t *testing.T) {
 	s := startSite(t)
 	o := s.enroll(alain)
@@ -145,6 +145,8 @@ func TestClientLaunch(t *testing.T) {
 	}
 	s.stop()
 
+	sockets := shortDir(t)
+	t.Setenv("TMPDIR", sockets)
 	log := &lockedBuffer{}
 	c := launchEngine(s, log)
 	must(t, c.Verify(t.Context(), signIn(alain, o.first.Password)))
@@ -163,26 +165,49 @@ func TestClientLaunch(t *testing.T) {
 			t.Errorf("the engine's %s has an app password", name)
 		}
 	}
-	must(t, syscall.Kill(engine, syscall.SIGKILL))
-	for range 3 {
-		if err := c.Verify(t.Context(), signIn(alain, o.first.Password)); !errors.Is(err, client.ErrUnavailable) || errors.Is(err, client.ErrRefused) {
-			t.Errorf("after its death: %v", err)
+	must(t, c.Close())
+
+	c = launchEngine(s, log)
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} { // and it is started again
+		was := oneChild(t, os.Getpid())
+		must(t, syscall.Kill(was, signal))
+		until(t, "the engine answers again", func() bool {
+			err := c.Verify(t.Context(), signIn(alain, o.first.Password))
+			if err != nil && (!errors.Is(err, client.ErrUnavailable) || errors.Is(err, client.ErrRefused)) {
+				t.Errorf("after %s: %v", signal, err)
+			}
+			return err == nil
+		})
+		if now := oneChild(t, os.Getpid()); now == was {
+			t.Errorf("%s left engine %d", signal, was)
+		}
+		if err := c.Verify(t.Context(), signIn(alain, "wrong")); !errors.Is(err, client.ErrRefused) {
+			t.Errorf("after %s: %v", signal, err)
 		}
 	}
 	must(t, c.Close())
 
-	c = launchEngine(s, log) // over the same store, which was not closed
-	must(t, c.Verify(t.Context(), signIn(alain, o.first.Password)))
+	c = launchEngine(s, log) // so that it waits no longer than it must
+	good := readFile(t, s.config())
+	s.add("nonsense = 1")
+	must(t, syscall.Kill(oneChild(t, os.Getpid()), syscall.SIGKILL))
+	until(t, "the error says why it does not start", func() bool {
+		err := c.Verify(t.Context(), signIn(alain, o.first.Password))
+		return errors.Is(err, client.ErrUnavailable) && strings.Contains(err.Error(), "nonsense")
+	})
+	writeFile(t, s.config(), good)
+	until(t, "the engine answers again", func() bool { return c.Verify(t.Context(), signIn(alain, o.first.Password)) == nil })
 	engine = oneChild(t, os.Getpid())
-	must(t, syscall.Kill(engine, syscall.SIGSTOP)) // it does not answer, and does not end by itself
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := c.Verify(ctx, signIn(alain, o.first.Password)); !errors.Is(err, client.ErrUnavailable) {
-		t.Errorf("while it is stopped: %v", err)
-	}
+	must(t, syscall.Kill(engine, syscall.SIGSTOP)) // it does not end by itself
 	must(t, c.Close())
 	if left := children(t, os.Getpid()); len(left) > 0 {
 		t.Errorf("engines that are left: %v", left)
+	}
+	if err := c.Verify(t.Context(), signIn(alain, o.first.Password)); !errors.Is(err, client.ErrUnavailable) {
+		t.Errorf("after Close: %v", err)
+	}
+	if left, _ := filepath.Glob(sockets + "/*"); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 	if strings.Contains(log.String(), o.first.Password) {
 		t.Error("the log has an app password")
@@ -283,19 +308,26 @@ func TestWebpage(t *testing.T) {
 	s.stop()
 	expect(address, http.StatusServiceUnavailable, o.first.Password)
 
+	sockets := shortDir(t)
+	t.Setenv("TMPDIR", sockets)
 	page, address := webpage(s, "-config", s.config())
 	expect(address, http.StatusOK, o.first.Password)
 	expect(address, http.StatusUnauthorized, wiki.Password)
 	engine := oneChild(t, page.cmd.Process.Pid)
 	must(t, syscall.Kill(engine, syscall.SIGKILL))
-	expect(address, http.StatusServiceUnavailable, o.first.Password)
-	page.signal(t, syscall.SIGKILL)
-
-	page, address = webpage(s, "-config", s.config())
-	expect(address, http.StatusOK, o.first.Password)
+	until(t, "the page has an engine again", func() bool {
+		status := browse(t, address, alain, o.first.Password)
+		if status != http.StatusServiceUnavailable && status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+		return status == http.StatusOK && oneChild(t, page.cmd.Process.Pid) != engine
+	})
 	engine = oneChild(t, page.cmd.Process.Pid)
 	page.signal(t, syscall.SIGKILL)
 	until(t, "the engine ends with its parent", func() bool { return syscall.Kill(engine, 0) == syscall.ESRCH || isZombie(engine) })
+	if left, _ := filepath.Glob(sockets + "/*"); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
 	s.start() // the store is free
 	s.expectVerify(o.first.Password)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -56,41 +57,72 @@ type Options struct {
 
 // Launch starts an engine of this program's own, which ends with it, and waits
 // until it answers. It has its store for itself: where a daemon has it open,
-// launching fails. Nobody starts it again: once it ended, calls fail as
-// unavailable.
+// launching fails. One that ends later, or does not answer any more, is started
+// again: after a second, and after ever longer while that fails. Meanwhile calls
+// fail as unavailable, and say why.
 func Launch(opt Options) (*Client, error) {
-	program := cmp.Or(opt.Program, "keywicket")
-	cmd := exec.Command(program, "plugin", "serve")
+	opt.Program = cmp.Or(opt.Program, "keywicket")
+	l, err := begin(context.Background(), opt)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s plugin serve: %w", ErrUnavailable, opt.Program, err)
+	}
+	k := keep(opt, l)
+	return newClient(k, k.close), nil
+}
+
+// A life is that of one process of the engine.
+type life struct {
+	conn   *grpc.ClientConn
+	plugin *plugin.Client
+	dir    string // where its socket is
+	kill   context.CancelFunc
+	said   *lastLine
+}
+
+// begin starts the engine, and returns once it answers. What begins does not
+// when ctx ends before.
+func begin(ctx context.Context, opt Options) (l *life, err error) {
+	l = &life{said: &lastLine{next: opt.Log}}
+	if l.dir, err = os.MkdirTemp("", "keywicket-engine-"); err != nil {
+		return nil, err
+	}
+	killed, kill := context.WithCancel(context.Background())
+	l.kill = kill
+	cmd := exec.CommandContext(killed, opt.Program, "plugin", "serve")
 	if opt.Config != "" {
 		cmd.Args = append(cmd.Args, "--config", opt.Config)
 	}
-	said := &lastLine{next: opt.Log}
-	p := plugin.NewClient(&plugin.ClientConfig{
+	cmd.Env = append(os.Environ(), plugin.EnvUnixSocketDir+"="+l.dir)
+	l.plugin = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  Handshake(),
 		Plugins:          Plugins(),
 		Cmd:              cmd,
+		SkipHostEnv:      true, // it is in cmd
 		AutoMTLS:         true,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		GRPCDialOptions:  []grpc.DialOption{grpc.WithUnaryInterceptor(bounded)},
-		Stderr:           said,
+		Stderr:           l.said,
 		Logger:           hclog.NewNullLogger(),
 	})
-	// go-plugin would wait for ever for an engine that was stopped.
-	kill := func() {
-		defer time.AfterFunc(closeTimeout, func() { _ = cmd.Process.Kill() }).Stop()
-		p.Kill()
+	defer context.AfterFunc(ctx, kill)()
+	if l.conn, err = dispense(l.plugin); err == nil {
+		return l, nil
 	}
-	conn, err := dispense(p)
-	if err != nil {
-		if cmd.Process != nil {
-			kill()
-		}
-		if line := said.String(); line != "" {
-			err = errors.New(line)
-		}
-		return nil, fmt.Errorf("%w: %s plugin serve: %w", ErrUnavailable, program, err)
+	l.end()
+	if line := l.said.String(); line != "" {
+		err = errors.New(line)
 	}
-	return newClient(conn, func() error { kill(); return nil }), nil
+	return nil, err
+}
+
+// end asks the engine to end, and kills it where that takes too long: go-plugin
+// would wait for ever for one that was stopped.
+func (l *life) end() {
+	late := time.AfterFunc(closeTimeout, l.kill)
+	l.plugin.Kill()
+	late.Stop()
+	l.kill()
+	_ = os.RemoveAll(l.dir) // the socket of one that was killed
 }
 
 func dispense(p *plugin.Client) (*grpc.ClientConn, error) {
