@@ -230,7 +230,7 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a *Attempt
 	switch {
 	case !ok:
 		return v
-	case found.owner == ownerPrevious && now.UnixMilli() >= v.match.previousUntil:
+	case found.owner == ownerPrevious && max(now.UnixMilli(), v.match.since) >= v.match.previousUntil: // without an overlap at once, also where the clock is behind
 		return v.refuse(ReasonDeleted)
 	}
 	return e.decideMatch(ctx, policy, a, m, v)
