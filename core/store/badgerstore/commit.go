@@ -249,7 +249,7 @@ func (c *committer) persist(txn *badger.Txn, last store.Revision, size int) erro
 	if err := txn.CommitAt(uint64(last), nil); err != nil {
 		return err
 	}
-	if err := c.rotate(size); err != nil {
+	if err := c.sync(size); err != nil {
 		return err
 	}
 	if err := c.s.ack.write(last); err != nil {
@@ -259,11 +259,15 @@ func (c *committer) persist(txn *badger.Txn, last store.Revision, size int) erro
 	return nil
 }
 
-// rotate takes note of Badger having begun a new log. Badger syncs the log but
-// not the directory that names it, and obeys the umask.
-func (c *committer) rotate(size int) error {
-	rotated, err := c.s.logs.wrote(size)
-	if err != nil || !rotated {
+// sync returns once size octets that Badger wrote to its log are on the disk.
+// When Badger has begun a new log for them it does not sync the directory that
+// names it, and obeys the umask.
+func (c *committer) sync(size int) error {
+	begun, err := c.s.logs.wrote(size)
+	if err == nil {
+		err = c.s.logs.sync()
+	}
+	if err != nil || !begun {
 		return err
 	}
 	if err := errors.Join(restrictFiles(c.s.dir), syncDir(c.s.dir), c.s.ack.sync()); err != nil {

@@ -5,8 +5,9 @@
 // and the numbering of revisions. It depends on core/store, Badger and
 // x/sys/unix.
 //
-// Badger syncs each transaction by itself, so one committer makes one of all
-// batches that wait (commit.go).
+// Badger would sync each transaction by itself, and two files for it. So one
+// committer makes one of all batches that wait, and syncs the one log that has
+// them (commit.go).
 //
 // Badger writes through mapped files, where a full disk ends the process, and a
 // store left so does not open again. So below a floor of free space no batch is

@@ -111,6 +111,31 @@ func TestGroupFails(t *testing.T) {
 	if err := c.s.ack.f.Close(); err != nil {
 		t.Fatal(err)
 	}
+	failsTogether(t, c)
+	var err error
+	if c.s.ack, err = openAck(c.s.dir, c.s.log); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The same for a log that cannot be synced.
+func TestSyncFails(t *testing.T) {
+	c := newGroup(t)
+	if err := c.s.logs.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	failsTogether(t, c)
+	if _, err := c.s.Get(t.Context(), "a"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("what may not be on disk is read: %v", err)
+	}
+	c.s.logs.file = nil
+	if err := c.s.logs.follow(c.s.logs.current); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func failsTogether(t *testing.T, c *committer) {
+	t.Helper()
 	first := ask(t.Context(), store.Op{Action: store.Put, Key: "a", IfAbsent: true})
 	second := ask(t.Context(), store.Op{Action: store.Put, Key: "a", IfAbsent: true})
 	c.commit([]*request{first, second})
@@ -121,10 +146,6 @@ func TestGroupFails(t *testing.T) {
 	}
 	if err := c.s.Degraded(); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Degraded: %v", err)
-	}
-	var err error
-	if c.s.ack, err = openAck(c.s.dir, c.s.log); err != nil {
-		t.Fatal(err)
 	}
 }
 

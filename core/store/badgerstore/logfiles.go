@@ -34,9 +34,10 @@ const (
 type logFiles struct {
 	dir     string
 	current int
-	used    int  // octets written to it at most
-	blocks  int  // octets of it that have blocks
-	next    bool // the next one has them all
+	file    *os.File // the current one
+	used    int      // octets written to it at most
+	blocks  int      // octets of it that have blocks
+	next    bool     // the next one has them all
 
 	free     func() int64 // octets of the disk
 	allocate func(f *os.File, size int64) error
@@ -51,7 +52,39 @@ func newLogFiles(dir string, free func() int64) (*logFiles, error) {
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("%w: Badger keeps no log in %s", store.ErrUnavailable, dir)
 	}
-	return &logFiles{dir: dir, current: ids[len(ids)-1], free: free, allocate: allocate}, syncDir(dir)
+	l := &logFiles{dir: dir, free: free, allocate: allocate}
+	if err := l.follow(ids[len(ids)-1]); err != nil {
+		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return l, syncDir(dir)
+}
+
+// follow takes the log with this id for the one that Badger writes to.
+func (l *logFiles) follow(id int) error {
+	f, err := os.OpenFile(logPath(l.dir, id), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if l.file != nil { // all of it is in place, or the store takes no more writes
+		err = l.file.Close()
+	}
+	l.current, l.file = id, f
+	return err
+}
+
+// sync returns once what Badger wrote to the current log would survive a loss of
+// power. Linux counts what is written through a mapping as written to the file,
+// and makes of msync the same call.
+func (l *logFiles) sync() error {
+	for {
+		err := unix.Fdatasync(int(l.file.Fd()))
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("sync %s: %w", l.file.Name(), err)
+		}
+	}
 }
 
 // allocate gives f blocks for its first size octets and leaves its length.
@@ -164,7 +197,10 @@ func (l *logFiles) wrote(size int) (rotated bool, err error) {
 		}
 		wasNext := l.next
 		rotated = true
-		l.current, l.used, l.blocks, l.next = l.current+1, size, 0, false
+		if err := l.follow(l.current + 1); err != nil {
+			return false, err
+		}
+		l.used, l.blocks, l.next = size, 0, false
 		if wasNext {
 			l.blocks = logRoom
 		}
@@ -173,11 +209,15 @@ func (l *logFiles) wrote(size int) (rotated bool, err error) {
 
 // close removes the log that was made ahead.
 func (l *logFiles) close() error {
-	if l == nil || !l.next {
+	if l == nil {
 		return nil
 	}
-	l.next = false
-	return os.Remove(logPath(l.dir, l.current+1))
+	err := l.file.Close()
+	if l.next {
+		l.next = false
+		err = errors.Join(err, os.Remove(logPath(l.dir, l.current+1)))
+	}
+	return err
 }
 
 func logPath(dir string, id int) string {

@@ -88,13 +88,15 @@ type memory struct {
 	acked map[string]string
 	tried map[string]string // only where unknown
 	acks  int
+	size  int // the longest value
+	whole int // octets of acknowledged values
 }
 
 // write is a writer's life: it puts and deletes its keys until that fails.
 func (m *memory) write(t *testing.T, s store.Store, writer int, random *rand.Rand) {
 	for {
 		key := fmt.Sprintf("account/%d/%d", writer, random.IntN(4))
-		value := fmt.Sprint(random.Uint64(), strings.Repeat("v", random.IntN(4000)))
+		value := fmt.Sprint(random.Uint64(), strings.Repeat("v", random.IntN(m.size)))
 		op := put(key, value)
 		if random.IntN(3) == 0 {
 			op, value = del(key), ""
@@ -109,6 +111,7 @@ func (m *memory) write(t *testing.T, s store.Store, writer int, random *rand.Ran
 		delete(m.tried, key)
 		m.acked[key] = value
 		m.acks++
+		m.whole += len(value)
 		m.mu.Unlock()
 	}
 }
@@ -133,12 +136,20 @@ func (m *memory) settle(t *testing.T, s store.Store) (wrong []string) {
 	return wrong
 }
 
-// cutPower lets writers write in lives that a power cut ends, and returns what
-// was wrong after one.
-func cutPower(t *testing.T, lives int, start func(testing.TB, string) (store.Store, func())) (wrong []string) {
+// written returns how many octets were acknowledged.
+func (m *memory) written() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.whole
+}
+
+// cutPower lets writers write values of up to size octets in lives that a power
+// cut ends, not before so many octets were acknowledged. It returns what was
+// wrong after one.
+func cutPower(t *testing.T, lives, size, octets int, start func(testing.TB, string) (store.Store, func())) (wrong []string) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test's
-	mem := &memory{acked: make(map[string]string), tried: make(map[string]string)}
+	mem := &memory{size: size, acked: make(map[string]string), tried: make(map[string]string)}
 	m := newMachine(t)
 	var slowest time.Duration
 	for life := range lives {
@@ -159,6 +170,11 @@ func cutPower(t *testing.T, lives int, start func(testing.TB, string) (store.Sto
 			writers.Go(func() { mem.write(t, s, w, r) })
 		}
 		time.Sleep(time.Duration(5+random.IntN(60)) * time.Millisecond)
+		for end := time.Now().Add(time.Minute); mem.written()/(life+1) < octets; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("only %d octets were acknowledged in %d lives", mem.written(), life+1)
+			}
+		}
 		m.cut()
 		time.Sleep(time.Duration(random.IntN(3)) * time.Millisecond) // what is acknowledged now must be there, too
 		kill()
@@ -179,7 +195,14 @@ func cutPower(t *testing.T, lives int, start func(testing.TB, string) (store.Sto
 // deleted has come back, and what was not acknowledged is whole or absent.
 // POWER_CUTS says how often it is cut.
 func TestPowerCut(t *testing.T) {
-	if wrong := cutPower(t, number(t, "POWER_CUTS", 50), startChild); len(wrong) > 0 {
+	if wrong := cutPower(t, number(t, "POWER_CUTS", 50), 4000, 0, startChild); len(wrong) > 0 {
+		t.Errorf("%d keys are wrong, first %s", len(wrong), wrong[0])
+	}
+}
+
+// The same when Badger has begun new logs.
+func TestPowerCutInLaterLog(t *testing.T) {
+	if wrong := cutPower(t, 4, 200_000, 20<<20, startChild); len(wrong) > 0 {
 		t.Errorf("%d keys are wrong, first %s", len(wrong), wrong[0])
 	}
 }
@@ -187,7 +210,7 @@ func TestPowerCut(t *testing.T) {
 // The same finds a store that acknowledges before it has written.
 func TestPowerCutFindsLies(t *testing.T) {
 	t.Setenv(childLies, "yes")
-	if wrong := cutPower(t, 20, startChild); len(wrong) == 0 {
+	if wrong := cutPower(t, 20, 4000, 0, startChild); len(wrong) == 0 {
 		t.Error("a store that lies was not found out")
 	}
 }
