@@ -14,7 +14,7 @@ import (
 )
 
 // An account is what a sign-in needs to know of one account. It is shared by
-// all who sign in and never changes; a change of the account makes a new one.
+// all who sign in and never changes, but for cached and doings; a change of the account makes a new one.
 // It holds no secret but keyed tags and sealed material.
 type account struct {
 	dir      directory.Account
@@ -30,6 +30,8 @@ type account struct {
 	deleted   []deleted // remembered ones (rule A14)
 
 	cached cacheEntry // of the cache alone
+
+	doings *doings // of the activity alone, under its flushing; nil, or where it notes what happens
 
 	// few is where passwords and tags of most accounts are, so that a sign-in
 	// among a million accounts looks at one piece of memory.

@@ -10,6 +10,7 @@ const (
 // An attemptAt is an attempt at the account called name.
 type attemptAt struct {
 	name string
+	of   *account // nil if it was not found
 	happened
 }
 

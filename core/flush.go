@@ -12,6 +12,12 @@ import (
 	"github.com/keywicket/keywicket/core/store"
 )
 
+// Bounds of a batch of activity records, well below the store's.
+const (
+	flushOps   = 64
+	flushBytes = store.MaxBatch / 2
+)
+
 // flushTime is how long a store may take for what was collected.
 const flushTime = 10 * time.Second
 
@@ -74,71 +80,78 @@ func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[strin
 			firstErr = err
 		}
 	}
-	b := flushBatch{outcomes: make(map[string]writeOutcome)}
+	b := flushBatch{used: make(map[string]map[string]time.Time)}
 	now := e.opt.Now()
-	names := e.activity.take(due, now)
-	for _, name := range names {
-		err := e.flushOne(ctx, name, &b)
+	all := e.activity.take(due, now)
+	for i, d := range all {
+		err := e.flushOne(ctx, d, now, &b)
 		keep(err)
 		if KindOf(err) == KindUnavailable {
-			break // so are the others, and each may take its time to say so
+			for _, d := range all[i+1:] { // they are so too, and each may take its time to say so
+				e.activity.written(d, now, writeFailed)
+			}
+			break
 		}
 		if len(b.ops) >= flushOps || b.size >= flushBytes {
-			keep(e.applyFlush(ctx, &b))
+			keep(e.applyFlush(ctx, now, &b))
 		}
 	}
-	keep(e.applyFlush(ctx, &b))
-	used = e.activity.usesWritten(b.outcomes)
-	e.activity.written(names, now, func(name string) writeOutcome { return b.outcomes[name] })
+	keep(e.applyFlush(ctx, now, &b))
 	keep(e.noteTime(ctx))
-	return used, firstErr
+	return b.used, firstErr
 }
 
 // A flushBatch is a batch of activity records that is being put together.
 type flushBatch struct {
-	ops      store.Batch
-	names    []string
-	size     int
-	plain    []byte                  // room for a record
-	outcomes map[string]writeOutcome // by name; what is missing has failed
+	ops   store.Batch
+	of    []*doings // whose they are
+	size  int
+	plain []byte                          // room for a record
+	used  map[string]map[string]time.Time // last uses that were written, by account and id
 }
 
-// flushOne adds the record of name to b.
-func (e *Engine) flushOne(ctx context.Context, name string, b *flushBatch) error {
-	if a := e.atHand(name); a == nil || a.revision == 0 { // else it has a record
-		if _, err := e.store.Get(ctx, record.PrefixAccount+name); err != nil {
-			err = storeError("flush", err)
-			if k := KindOf(err); k == KindNotFound || k == KindInternal {
-				b.outcomes[name] = writeNowhere
-				return nil
-			}
-			return err
-		}
-	}
-	h, rev, err := e.readHistory(ctx, name)
-	if err != nil {
+// flushOne adds the record of d to b. If it cannot, that ends the writing of d.
+func (e *Engine) flushOne(ctx context.Context, d *doings, now time.Time, b *flushBatch) error {
+	op, outcome, err := e.activityOp(ctx, d, b)
+	if outcome != writeDone {
+		e.activity.written(d, now, outcome)
 		return err
 	}
-	defer h.wipe()
-	e.activity.mu.Lock()
-	if before := e.activity.strangers[name]; before != nil { // from when it had no record
-		before.mergeInto(&h.rec)
+	b.ops, b.of, b.size = append(b.ops, op), append(b.of, d), b.size+len(op.Value)
+	return nil
+}
+
+// activityOp returns what writes the record of d, or why there is nothing to write.
+func (e *Engine) activityOp(ctx context.Context, d *doings, b *flushBatch) (op store.Op, outcome writeOutcome, err error) {
+	if a := e.atHand(d.name); a == nil || a.revision == 0 { // else it has a record
+		if _, err := e.store.Get(ctx, record.PrefixAccount+d.name); err != nil {
+			err = storeError("flush", err)
+			if k := KindOf(err); k == KindNotFound || k == KindInternal {
+				return op, writeNowhere, nil
+			}
+			return op, writeFailed, err
+		}
 	}
-	e.activity.writing[name].mergeInto(&h.rec)
-	e.activity.mu.Unlock()
-	if b.plain, err = h.marshal(b.plain[:0]); err != nil {
-		return &Error{Op: "flush", Kind: KindInternal, Err: err}
+	h, rev, err := e.readHistory(ctx, d.name)
+	if err != nil {
+		return op, writeFailed, err
+	}
+	defer h.wipe()
+	if err = h.add(&d.writing); err == nil {
+		b.plain, err = h.marshal(b.plain[:0])
+	}
+	if err != nil {
+		return op, writeFailed, &Error{Op: "flush", Kind: KindInternal, Err: err}
 	}
 	defer clear(b.plain)
-	key := record.PrefixActivity + name
-	op := store.Op{Action: store.Put, Key: key, Value: e.keys.Seal(record.KindActivity, key, b.plain), IfAbsent: rev == 0, IfRevision: rev}
-	b.ops, b.names, b.size = append(b.ops, op), append(b.names, name), b.size+len(op.Value)
-	return nil
+	key := record.PrefixActivity + d.name
+	op = store.Op{Action: store.Put, Key: key, Value: e.keys.Seal(record.KindActivity, key, b.plain), IfAbsent: rev == 0, IfRevision: rev}
+	return op, writeDone, nil
 }
 
 // applyFlush writes b and empties it. A record that another node wrote in
 // between makes the batch wait for the next time.
-func (e *Engine) applyFlush(ctx context.Context, b *flushBatch) error {
+func (e *Engine) applyFlush(ctx context.Context, now time.Time, b *flushBatch) error {
 	if len(b.ops) == 0 {
 		return nil
 	}
@@ -146,12 +159,17 @@ func (e *Engine) applyFlush(ctx context.Context, b *flushBatch) error {
 	if err != nil && !errors.Is(err, store.ErrConflict) && e.isWritten(ctx, b.ops[0]) {
 		err = nil // written to be sure, only the answer was lost
 	}
+	outcome := writeFailed
 	if err == nil {
-		for _, name := range b.names {
-			b.outcomes[name] = writeDone
-		}
+		outcome = writeDone
 	}
-	b.ops, b.names, b.size = nil, nil, 0
+	for _, d := range b.of {
+		if err == nil && len(d.writing.usages) > 0 {
+			b.used[d.name] = d.writing.lastUses()
+		}
+		e.activity.written(d, now, outcome)
+	}
+	b.ops, b.of, b.size = nil, nil, 0
 	return storeError("flush", err)
 }
 
@@ -198,23 +216,6 @@ func (a *account) needsNote(policy *Policy, used map[string]time.Time) bool {
 		}
 	}
 	return false
-}
-
-// usesWritten returns the last uses that were written, by account and id.
-func (a *activity) usesWritten(outcomes map[string]writeOutcome) map[string]map[string]time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	all := make(map[string]map[string]time.Time)
-	for name, d := range a.writing {
-		if outcomes[name] != writeDone || len(d.usages) == 0 {
-			continue
-		}
-		all[name] = make(map[string]time.Time, len(d.usages))
-		for id, u := range d.usages {
-			all[name][id] = u.last.at
-		}
-	}
-	return all
 }
 
 // timeNote is how far the time in the store may be behind.

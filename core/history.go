@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -17,9 +19,9 @@ const fieldAttempts protowire.Number = 2
 // that stood in it stay as they are stored: they are most of it, and reading
 // and writing each of them again would cost more than all else at a flush.
 type history struct {
-	rec   record.Activity // without the attempts that stood in it
-	stood [][]byte        // these, oldest first: views of plain, each a whole field
-	plain []byte
+	rec      record.Activity // without attempts
+	attempts [][]byte        // oldest first, each a whole field; those that stood in it are views of plain
+	plain    []byte
 }
 
 // parse makes h of a stored record, which it keeps until wipe. It reads all
@@ -33,7 +35,7 @@ func (h *history) parse(plain []byte) error {
 			return protowire.ParseError(n)
 		}
 		if number == fieldAttempts && kind == protowire.BytesType {
-			h.stood = append(h.stood, rest[:n])
+			h.attempts = append(h.attempts, rest[:n])
 		} else {
 			others = append(others, rest[:n]...)
 		}
@@ -42,18 +44,22 @@ func (h *history) parse(plain []byte) error {
 	return proto.Unmarshal(others, &h.rec)
 }
 
+// add adds l, which must not change until wipe.
+func (h *history) add(l *happenings) error {
+	h.attempts = slices.AppendSeq(h.attempts, l.fields)
+	return l.mergeUsages(&h.rec)
+}
+
 // marshal appends the record to b.
 func (h *history) marshal(b []byte) ([]byte, error) {
-	added := h.rec.Attempts
-	h.rec.Attempts = nil
 	b, err := proto.MarshalOptions{}.MarshalAppend(b, &h.rec)
 	if err != nil {
 		return nil, err
 	}
-	for _, field := range h.stood[max(0, min(len(h.stood), len(h.stood)+len(added)-historyLength)):] {
+	for _, field := range h.attempts[max(0, len(h.attempts)-historyLength):] {
 		b = append(b, field...)
 	}
-	return proto.MarshalOptions{}.MarshalAppend(b, &record.Activity{Attempts: added}) // two of one record in a row are one
+	return b, nil
 }
 
 func (h *history) wipe() { clear(h.plain) }
@@ -67,4 +73,72 @@ func (e *Engine) readHistory(ctx context.Context, name string) (*history, store.
 		h = &history{}
 	}
 	return h, rev, err
+}
+
+// readActivity returns the activity record of name; an empty one if there is
+// none. One that is damaged decides nothing, so it is reported and replaced.
+func (e *Engine) readActivity(ctx context.Context, name string) (*record.Activity, store.Revision, error) {
+	rec := &record.Activity{}
+	rev, damaged, err := e.findActivity(ctx, name, func(plain []byte) error {
+		defer clear(plain)
+		return proto.Unmarshal(plain, rec)
+	})
+	if damaged {
+		rec = &record.Activity{}
+	}
+	return rec, rev, err
+}
+
+// findActivity has the activity record of name read by parse, if there is one,
+// and says whether it is damaged, which it reports.
+func (e *Engine) findActivity(ctx context.Context, name string, parse func(plain []byte) error) (rev store.Revision, damaged bool, err error) {
+	key := record.PrefixActivity + name
+	entry, err := e.store.Get(ctx, key)
+	switch err = storeError("read activity", err); KindOf(err) {
+	case 0:
+	case KindNotFound:
+		return 0, false, nil
+	default:
+		return 0, false, err
+	}
+	if err := e.openWith(record.KindActivity, key, entry.Value, parse); err != nil {
+		e.recordTamper(name, err)
+		return entry.Revision, true, nil
+	}
+	return entry.Revision, false, nil
+}
+
+// activityOf returns what is known to have happened at name.
+func (e *Engine) activityOf(ctx context.Context, name string) (*record.Activity, error) {
+	e.activity.flushing.Lock() // nothing moves from pending to the record meanwhile
+	defer e.activity.flushing.Unlock()
+	rec, _, err := e.readActivity(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	pending := e.activity.pending(name)
+	if err := pending.mergeInto(rec); err != nil {
+		return nil, &Error{Op: "read activity", Kind: KindInternal, Err: err}
+	}
+	return rec, nil
+}
+
+// lastUse returns when the app password with this id was last used, or zero.
+func (e *Engine) lastUse(ctx context.Context, name, id string) (time.Time, error) {
+	var last time.Time
+	for _, u := range e.activity.pending(name).usages { // first: it may be written meanwhile
+		if u.id == id {
+			last = fromMillis(u.at)
+		}
+	}
+	rec, _, err := e.readActivity(ctx, name)
+	if err != nil {
+		return last, err
+	}
+	for _, u := range rec.Usages {
+		if t := fromMillis(u.GetLast().GetTime()); u.Id == id && t.After(last) {
+			last = t
+		}
+	}
+	return last, nil
 }

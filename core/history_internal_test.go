@@ -2,8 +2,8 @@ package core
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -20,10 +20,10 @@ import (
 // was added is what comes of reading all of it and writing all of it again.
 func TestHistoryIsTheRecord(t *testing.T) {
 	at := time.UnixMilli(1_800_000_000_000)
-	happenedAt := func(i int) happened {
-		h := happened{at: at.Add(time.Duration(i) * time.Second), service: fmt.Sprint("pam/", i), method: "cleartext", device: "aa-bb", ref: Ref{ID: fmt.Sprint(i % 3), Name: "laptop"}}
+	happenedAt := func(i int) *happened {
+		h := &happened{at: at.Add(time.Duration(i) * time.Second), service: fmt.Sprint("pam/", i), method: "cleartext", device: "aa-bb", ref: Ref{ID: fmt.Sprint(i % 3), Name: "laptop"}}
 		if i%4 == 0 {
-			h.reason, h.source = ReasonExpired, netip.MustParseAddr("2001:db8::1")
+			h.reason, h.source = ReasonExpired, "2001:db8::1"
 		}
 		return h
 	}
@@ -31,14 +31,14 @@ func TestHistoryIsTheRecord(t *testing.T) {
 	odd := protowire.AppendVarint(protowire.AppendTag(nil, fieldAttempts, protowire.VarintType), 7) // no attempt
 	for stood := range 35 {
 		for _, added := range [][]int{{0}, {1}, {31}, {32}, {60}, {2, 3}, {20, 20}} {
-			var before doings
+			var before happenings
 			for i := range stood {
 				before.add(happenedAt(i))
 			}
 			rec := &record.Activity{}
-			before.mergeInto(rec)
-			plain, err := proto.Marshal(rec)
-			if err != nil {
+			err := before.mergeInto(rec)
+			plain, err2 := proto.Marshal(rec)
+			if err := errors.Join(err, err2); err != nil {
 				t.Fatal(err)
 			}
 			for _, more := range [][]byte{nil, unknown, odd} {
@@ -52,13 +52,14 @@ func TestHistoryIsTheRecord(t *testing.T) {
 				}
 				n := stood
 				for _, some := range added {
-					var d doings
+					var d happenings
 					for range some {
 						d.add(happenedAt(n))
 						n++
 					}
-					d.mergeInto(want)
-					d.mergeInto(&h.rec)
+					if err := errors.Join(d.mergeInto(want), h.add(&d)); err != nil {
+						t.Fatal(err)
+					}
 				}
 				b, err := h.marshal(nil)
 				if err != nil {
@@ -94,14 +95,18 @@ func FuzzHistory(f *testing.F) {
 			}
 			return
 		}
-		d := &doings{}
-		d.add(happened{at: time.UnixMilli(1), service: "pam/sshd"})
-		d.mergeInto(&h.rec)
+		d := &happenings{}
+		d.add(&happened{at: time.UnixMilli(1), service: "pam/sshd"})
+		if err := h.add(d); err != nil {
+			t.Fatal(err)
+		}
 		b, err := h.marshal(nil)
 		if !whole {
 			return
 		}
-		d.mergeInto(want)
+		if err := d.mergeInto(want); err != nil {
+			t.Fatal(err)
+		}
 		got := &record.Activity{}
 		if err != nil || proto.Unmarshal(b, got) != nil || !proto.Equal(got, want) {
 			t.Fatalf("%x: %v\n got %v\nwant %v", plain, err, got, want)

@@ -28,9 +28,3 @@ func (e *Engine) Stats() Stats {
 	sessions, lostSessions := e.sessions.stats()
 	return Stats{Sessions: sessions, LostSessions: lostSessions, CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lostCount(), ClockBehind: e.clock.behind(), Resealing: e.resealing.Load()}
 }
-
-func (a *activity) lostCount() uint64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.lost
-}

@@ -1,0 +1,186 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/keywicket/keywicket/core/internal/record"
+)
+
+func names(all []*doings) (names []string) {
+	for _, d := range all {
+		names = append(names, d.name)
+	}
+	return names
+}
+
+// devices returns the devices of what is pending of name, oldest first.
+func (a *activity) devices(t *testing.T, name string) (devices []string) {
+	t.Helper()
+	rec, pending := &record.Activity{}, a.pending(name)
+	if err := pending.mergeInto(rec); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rec.Attempts {
+		devices = append(devices, r.Device)
+	}
+	return devices
+}
+
+func numbers(from, to int) (all []string) {
+	for i := from; i < to; i++ {
+		all = append(all, fmt.Sprint(i))
+	}
+	return all
+}
+
+// TestPending: what is collected, what is being written and what could not be
+// written is pending, in its order, and the latest 32 of it are kept.
+func TestPending(t *testing.T) {
+	for _, of := range []*account{nil, new(account)} {
+		a, n := newActivity(), 0
+		sign := func(times int) {
+			for range times {
+				a.add(attemptAt{"alain", of, happened{device: fmt.Sprint(n), at: time.UnixMilli(int64(n) + 1), ref: Ref{ID: "id"}}})
+				n++
+			}
+		}
+		want := func(what string, from, uses int) {
+			t.Helper()
+			if got := a.devices(t, "alain"); !slices.Equal(got, numbers(from, n)) {
+				t.Errorf("%s: pending are %q, want %d to %d", what, got, from, n-1)
+			}
+			if got := a.pending("alain").usages; uses > 0 && (len(got) != 1 || got[0].count != uint64(uses) || got[0].at != int64(n)) {
+				t.Errorf("%s: %+v, want %d uses", what, got, uses)
+			}
+		}
+		now := time.Now()
+		sign(20)
+		want("collected", 0, 20)
+		taken := a.take(false, now)
+		sign(1)
+		want("being written", 0, 21)
+		a.written(taken[0], now, writeFailed)
+		want("not written", 0, 21)
+		sign(80)
+		want("too many", n-32, 101)
+		taken = a.take(false, now)
+		sign(3)
+		a.written(taken[0], now, writeDone)
+		want("written, and more since", n-3, 3)
+		a.written(a.take(false, now)[0], now, writeDone)
+		want("written", n, 0)
+		sign(1)
+		a.forget("alain")
+		want("forgotten", n, 0)
+		sign(1)
+		want("after that", n-1, 1)
+		if got := len(a.byName); got > 1 {
+			t.Errorf("%d accounts are counted", got)
+		}
+	}
+}
+
+// TestStrangers: what happened at a name without a record stays pending, is
+// not tried again before more comes, and is written once there is a record.
+func TestStrangers(t *testing.T) {
+	a, now := newActivity(), time.Now()
+	sign := func(name, device string) { a.add(attemptAt{name, nil, happened{device: device}}) }
+	sign("nobody", "1")
+	a.written(a.take(true, now)[0], now, writeNowhere)
+	if got := a.take(true, now); len(got) != 0 || !slices.Equal(a.devices(t, "nobody"), []string{"1"}) {
+		t.Fatalf("%q are to be written", names(got))
+	}
+	sign("nobody", "2")
+	taken := a.take(true, now)
+	if len(taken) != 1 || !slices.Equal(a.devices(t, "nobody"), []string{"1", "2"}) {
+		t.Fatalf("%q are to be written", names(taken))
+	}
+	a.written(taken[0], now, writeDone)
+	if len(a.strangers) != 0 || len(a.byName) != 0 {
+		t.Errorf("%d strangers and %d accounts are left", len(a.strangers), len(a.byName))
+	}
+	for i := range maxStrangers + 10 {
+		sign(fmt.Sprint("nobody ", i), "1")
+	}
+	for _, d := range a.take(true, now) {
+		a.written(d, now, writeNowhere)
+	}
+	if len(a.strangers) != maxStrangers || len(a.byName) != maxStrangers {
+		t.Errorf("%d strangers and %d accounts are kept, want %d", len(a.strangers), len(a.byName), maxStrangers)
+	}
+}
+
+// TestActivityIsBounded: attempts and accounts beyond their bounds are counted
+// as lost, and half of the attempts call for grouping.
+func TestActivityIsBounded(t *testing.T) {
+	a := newActivity()
+	sign := func(from, to int) {
+		for i := from; i < to; i++ {
+			a.add(attemptAt{name: fmt.Sprint(i)})
+		}
+	}
+	sign(0, maxFresh/2-1)
+	if len(a.crowded) != 0 {
+		t.Error("called for too early")
+	}
+	sign(0, maxFresh/2+8)
+	if len(a.crowded) != 1 || a.lost != 7 {
+		t.Errorf("called for %d times, %d lost, want 7", len(a.crowded), a.lost)
+	}
+	if many := a.group(); !many || len(a.byName) != maxDoings || a.lost != 8 {
+		t.Errorf("many %v: %d accounts are kept, %d attempts lost, want 8", many, len(a.byName), a.lost)
+	}
+}
+
+// TestBusyAccountsAreWrittenSeldom: an account whose device hammers is written
+// once a minute, and every other one with each flush (rule A12).
+func TestBusyAccountsAreWrittenSeldom(t *testing.T) {
+	a, now := newActivity(), time.Now()
+	write := func(due bool) []string {
+		t.Helper()
+		all := a.take(due, now)
+		got := names(all)
+		for _, d := range all {
+			a.written(d, now, writeDone)
+		}
+		return got
+	}
+	hammering := new(account)
+	sign := func(n int, name string, of *account) {
+		for i := range n {
+			a.add(attemptAt{name, of, happened{device: fmt.Sprint(i), ref: Ref{ID: "id"}}})
+		}
+	}
+	both, quiet := []string{"busy", "quiet"}, []string{"quiet"}
+	var written time.Time
+	for second := range 130 {
+		sign(busy, "busy", hammering)
+		sign(1, "quiet", nil)
+		switch got := write(true); {
+		case slices.Equal(got, both):
+			if gone := now.Sub(written); second > 0 && (gone < seldomFrom || gone > seldomTo+time.Second) {
+				t.Errorf("second %d: written again after %s", second, gone)
+			}
+			written = now
+		case !slices.Equal(got, quiet):
+			t.Fatalf("second %d: %q are written", second, got)
+		}
+		now = now.Add(time.Second)
+	}
+	if now.Sub(written) > time.Minute {
+		t.Errorf("not written for %s", now.Sub(written))
+	}
+	if sign(1, "busy", hammering); !slices.Equal(write(false), []string{"busy"}) {
+		t.Error("a Flush leaves something out")
+	}
+	sign(busy-1, "busy", hammering) // it has calmed down
+	if got := write(true); !slices.Equal(got, []string{"busy"}) {
+		t.Errorf("%q are written, want what is not busy any more", got)
+	}
+	if now = now.Add(time.Minute); len(write(true)) != 0 || len(a.byName) != 0 {
+		t.Errorf("%d accounts are kept", len(a.byName))
+	}
+}
