@@ -41,6 +41,7 @@ type exchange struct {
 	slot          slot
 	authenticator authenticator
 	answered      bool
+	over          bool   // it is not in slots any more
 	reply         []byte // empty while in flight, and for silence
 	until         time.Time
 	before, after *exchange // of those answered, oldest first
@@ -79,7 +80,7 @@ func (h *history) share(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.maxSize = max(historyBudget/max(n, 1), 64<<10)
-	h.replays.limit = max(replayBudget/max(n, 1), 8*firstBuckets*bucketLen)
+	h.replays.limit = max(replayBudget/max(n, 1), leastPages*pageLen)
 }
 
 // take looks for a request. For a repeat it appends the answer to reply, nothing
@@ -93,8 +94,12 @@ func (h *history) take(s slot, a authenticator, lax bool, now time.Time, reply [
 	if old != nil && old.authenticator == a {
 		return verdictRepeat, nil, append(reply, old.reply...)
 	}
-	if !lax && h.replays.seen(a, now) {
-		return verdictReplay, nil, nil
+	var m replayMark
+	if !lax {
+		m = h.replays.mark(a)
+		if h.replays.seen(m, now) {
+			return verdictReplay, nil, nil
+		}
 	}
 	for old == nil && h.size+historyCost > h.maxSize {
 		if h.oldest == nil {
@@ -105,7 +110,7 @@ func (h *history) take(s slot, a authenticator, lax bool, now time.Time, reply [
 	e := h.begin(s, old)
 	e.authenticator = a
 	if !lax {
-		h.replays.add(a, now)
+		h.replays.add(m, now)
 	}
 	return verdictNew, e, nil
 }
@@ -120,12 +125,14 @@ func (h *history) begin(s slot, old *exchange) (e *exchange) {
 		return old
 	case n > 0:
 		e, h.spare = h.spare[n-1], h.spare[:n-1]
-		e.slot = s
+		e.slot, e.over = s, false
 	default:
 		e = &exchange{slot: s}
 	}
 	if old == nil {
 		h.size += historyCost
+	} else {
+		old.over = true
 	}
 	h.slots[s] = e
 	return e
@@ -137,7 +144,7 @@ func (h *history) begin(s slot, old *exchange) (e *exchange) {
 func (h *history) answer(e *exchange, reply []byte, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e == nil || h.slots[e.slot] != e || e.answered {
+	if e == nil || e.over || e.answered {
 		return false
 	}
 	e.answered, e.reply, e.until = true, append(e.reply[:0], reply...), now.Add(answerKept)
@@ -161,7 +168,7 @@ func (h *history) forget(e *exchange) {
 		return
 	}
 	h.replays.forget(e.authenticator)
-	if h.slots[e.slot] == e {
+	if !e.over {
 		h.remove(e)
 	}
 }
@@ -169,6 +176,7 @@ func (h *history) forget(e *exchange) {
 // remove takes e, which is in slots, out of everything. h.mu is held.
 func (h *history) remove(e *exchange) {
 	delete(h.slots, e.slot)
+	e.over = true
 	h.size -= historyCost + len(e.reply)
 	if !e.answered {
 		return

@@ -220,7 +220,7 @@ func TestR7Bounds(t *testing.T) {
 	}
 	later := now.Add(replayKept)
 	h.take(slot{id: 1}, authenticator{}, true, later, nil)
-	if len(h.slots) != 1 || h.size != historyCost || h.replays.seen(last, later) || h.oldest != nil || h.newest != nil {
+	if len(h.slots) != 1 || h.size != historyCost || h.replays.seen(h.replays.mark(last), later) || h.oldest != nil || h.newest != nil {
 		t.Errorf("after all is over: %d exchanges, %d octets", len(h.slots), h.size)
 	}
 }
@@ -237,5 +237,18 @@ func TestR7FullOfRequestsInFlight(t *testing.T) {
 	}
 	if verdict, _, _ := h.take(slot{sock: 65535}, authenticator{1}, false, now, nil); verdict != verdictFull {
 		t.Errorf("verdict %d, want full", verdict)
+	}
+}
+
+// R7: what was taken back is not answered, and is not taken back again.
+func TestR7TakenBack(t *testing.T) {
+	h := newHistory()
+	h.share(1)
+	now := time.Now()
+	_, e, _ := h.take(slot{}, authenticator{1}, false, now, nil)
+	h.forget(e)
+	h.forget(e)
+	if h.answer(e, []byte{codeAccessAccept}, now) || len(h.slots) != 0 || h.size != 0 {
+		t.Errorf("answered; %d exchanges, %d octets", len(h.slots), h.size)
 	}
 }

@@ -2,7 +2,7 @@ package radius
 
 import (
 	"hash/maphash"
-	"slices"
+	"math/bits"
 	"time"
 )
 
@@ -10,74 +10,94 @@ const (
 	replayKept = 5 * time.Minute
 
 	// replayBudget is the authenticators of all clients together; each has an
-	// equal part. They take 8 octets each, but only as many as have come.
+	// equal part. They take 8 octets each, and up to twice that while there is
+	// room, but only as many as have come.
 	replayBudget = 1 << 25
 
-	firstBuckets = 64 // of a client's first table: 4 KiB
-	growth       = 4  // a power of two
-	bucketLen    = 8  // fingerprints that are looked at together: 64 octets
+	bucketLen   = 8  // fingerprints that are looked at together: 64 octets
+	pageBuckets = 64 // 4 KiB
+	pageLen     = pageBuckets * bucketLen
+	leastPages  = 8 // that a client may have at least
 
-	replayUnit = 250 * time.Millisecond
-	clockBits  = 20 // of a fingerprint say when it came: it goes round in 3 days
+	replayUnit = time.Second
+	clockBits  = 12 // of a fingerprint say when it came: it goes round in 68 minutes
 	clockMask  = 1<<clockBits - 1
 )
 
-// A replays remembers Request Authenticators for replayKept. Of each it keeps 44
-// bits of a keyed hash, and when it came. So one that never came is taken for
-// one that did, once in 10^12 times with a full table; a device then repeats its
-// request under a new one, or asks its next server.
+const replayUnits = uint64(replayKept / replayUnit)
+
+// A replays remembers Request Authenticators for replayKept. Of each it keeps 52
+// bits of a keyed hash, and when it came. So one that never came is taken for one
+// that did, once in 10^9 times with as many as there is room for; a device then
+// repeats its request under a new one, or asks its next server.
 //
-// A table is two choices of a bucket for each authenticator. It becomes full
-// when both are, at nine tenths; then a larger one is begun beside it, up to a
-// limit, and from there on the oldest of a bucket goes before its time.
+// They lie in pages, which the first bits of the hash choose (extendible hashing),
+// and there in one of two buckets: so that one is looked for in two lines of
+// memory that lie together, however many there are. When both are full, at nine
+// tenths, the page is divided by the next bit of the hash, up to a limit, and from
+// there on the oldest of a bucket goes before its time.
 type replays struct {
-	tables []*replayTable // the newest last, which alone is added to
-	limit  int            // fingerprints of all tables
-	begun  time.Time
-	seeds  [2]maphash.Seed
+	pages []*replayPage // by the first bits of the hash: a power of two; a page may stand there several times, side by side
+	count int           // pages, each counted once
+	limit int           // fingerprints
+	begun time.Time
+	last  time.Time // when something was added
+	seed  maphash.Seed
 }
 
-type replayTable struct {
-	buckets []replayBucket // a power of two
-	last    time.Time      // when something was added
-}
+type replayPage [pageBuckets]replayBucket
 
 // A replayBucket has fingerprints; 0 is none.
 type replayBucket [bucketLen]uint64
 
-func newReplays(now time.Time) replays {
-	return replays{begun: now, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
-}
+func newReplays(now time.Time) replays { return replays{begun: now, seed: maphash.MakeSeed()} }
 
-// A replayMark is what is left of an authenticator.
-type replayMark struct {
-	print  uint64 // 44 bits in the places above the clock; never 0
-	choice [2]uint32
-}
+// A replayMark is the keyed hash of an authenticator. Its first bits choose the
+// page and are in the fingerprint too, its last the buckets.
+type replayMark uint64
 
 func (r *replays) mark(a authenticator) replayMark {
-	print, choice := maphash.Bytes(r.seeds[0], a[:]), maphash.Bytes(r.seeds[1], a[:])
-	return replayMark{max(print&^clockMask, 1<<clockBits), [2]uint32{uint32(choice), uint32(choice >> 32)}}
+	return max(replayMark(maphash.Bytes(r.seed, a[:])), 1<<clockBits)
 }
 
-func (r *replays) clock(now time.Time) uint64 { return uint64(now.Sub(r.begun)/replayUnit) & clockMask }
+// print is m in the places above the clock; never 0.
+func (m replayMark) print() uint64 { return uint64(m) &^ clockMask }
+
+// bucket is the i-th choice for m.
+func (p *replayPage) bucket(m replayMark, i int) *replayBucket {
+	if i > 0 {
+		m /= pageBuckets
+	}
+	return &p[m%pageBuckets]
+}
+
+// clock never goes back: those who read at the same time may be a little apart.
+func (r *replays) clock(now time.Time) uint64 {
+	if now.Before(r.last) {
+		now = r.last
+	}
+	return uint64(now.Sub(r.begun)/replayUnit) & clockMask
+}
 
 // age is how long before clock p came, in units.
 func age(p, clock uint64) uint64 { return (clock - p) & clockMask }
 
-const replayUnits = uint64(replayKept / replayUnit)
-
-// bucket is the i-th choice for m.
-func (t *replayTable) bucket(m replayMark, i int) *replayBucket {
-	return &t.buckets[m.choice[i]&uint32(len(t.buckets)-1)]
+// index is where in pages the one for m is. There is one.
+func (r *replays) index(m replayMark) int {
+	hi, _ := bits.Mul64(uint64(m), uint64(len(r.pages)))
+	return int(hi)
 }
 
-// find returns where m is in t, or nil.
-func (t *replayTable) find(m replayMark) *uint64 {
-	for i := range m.choice {
-		b := t.bucket(m, i)
+// find returns where m is, or nil.
+func (r *replays) find(m replayMark) *uint64 {
+	if len(r.pages) == 0 {
+		return nil
+	}
+	p := r.pages[r.index(m)]
+	for i := range 2 {
+		b := p.bucket(m, i)
 		for j := range b {
-			if b[j]&^clockMask == m.print {
+			if b[j]&^clockMask == m.print() {
 				return &b[j]
 			}
 		}
@@ -85,91 +105,111 @@ func (t *replayTable) find(m replayMark) *uint64 {
 	return nil
 }
 
-// seen says whether a came in the last replayKept.
-func (r *replays) seen(a authenticator, now time.Time) bool {
-	for len(r.tables) > 1 && now.Sub(r.tables[0].last) >= replayKept {
-		r.tables = slices.Delete(r.tables, 0, 1)
+// seen says whether what m is of came in the last replayKept.
+func (r *replays) seen(m replayMark, now time.Time) bool {
+	if r.count > 0 && now.Sub(r.last) >= replayKept {
+		r.pages, r.count = nil, 0
 	}
-	m, clock := r.mark(a), r.clock(now)
-	for _, t := range r.tables {
-		if p := t.find(m); p != nil && age(*p, clock) < replayUnits {
-			return true
-		}
-	}
-	return false
+	p := r.find(m)
+	return p != nil && age(*p, r.clock(now)) < replayUnits
 }
 
-// add remembers a from now on.
-func (r *replays) add(a authenticator, now time.Time) {
-	m, clock := r.mark(a), r.clock(now)
-	if len(r.tables) == 0 {
-		r.tables = append(r.tables, &replayTable{buckets: make([]replayBucket, firstBuckets)})
+// add remembers what m is of from now on. It was not seen lately.
+func (r *replays) add(m replayMark, now time.Time) {
+	if r.count == 0 {
+		r.pages, r.count = []*replayPage{new(replayPage)}, 1
 	}
-	t := r.tables[len(r.tables)-1]
-	place, full := t.place(m, clock)
-	if full {
-		if next := r.grow(); next != nil {
-			t = next
-			place, _ = t.place(m, clock)
-		}
+	clock := r.clock(now)
+	at := r.index(m)
+	place, full := r.pages[at].place(m, clock)
+	for full && r.divide(at, clock) {
+		at = r.index(m)
+		place, full = r.pages[at].place(m, clock)
 	}
-	*place, t.last = m.print|clock, now
+	*place = m.print() | clock
+	if now.After(r.last) {
+		r.last = now
+	}
 }
 
 // place returns where m goes: to where there is more room, and where there is
 // none, instead of the oldest.
-func (t *replayTable) place(m replayMark, clock uint64) (place *uint64, full bool) {
-	if place = t.find(m); place != nil {
-		return place, false
+func (p *replayPage) place(m replayMark, clock uint64) (place *uint64, full bool) {
+	first, firstFree, firstAge := p.bucket(m, 0).oldest(clock)
+	second, secondFree, secondAge := p.bucket(m, 1).oldest(clock)
+	if secondFree > firstFree || secondFree == firstFree && secondAge > firstAge {
+		first, firstFree = second, secondFree
 	}
-	var free [len(m.choice)]int
-	var oldest [len(m.choice)]*uint64
-	for i := range m.choice {
-		b := t.bucket(m, i)
-		oldest[i] = &b[0]
-		for j := range b {
-			if b[j] == 0 || age(b[j], clock) >= replayUnits {
-				free[i]++
-				b[j] = 0
-			}
-			if b[j] == 0 || *oldest[i] != 0 && age(b[j], clock) > age(*oldest[i], clock) {
-				oldest[i] = &b[j]
-			}
+	return first, firstFree == 0
+}
+
+// oldest clears what is over, and returns the oldest place and how many are free.
+// It is written without branches: nobody can predict them.
+func (b *replayBucket) oldest(clock uint64) (place *uint64, free int, oldest uint64) {
+	var at uint64
+	for j, print := range b {
+		a := age(print, clock)
+		if print == 0 {
+			a = clockMask
 		}
+		if a >= replayUnits {
+			print, a = 0, clockMask
+		}
+		if print == 0 {
+			free++
+		}
+		b[j] = print
+		at = max(at, a*bucketLen+uint64(j))
 	}
-	i := 0
-	if free[1] > free[0] || free[1] == free[0] && *oldest[0] != 0 && age(*oldest[1], clock) > age(*oldest[0], clock) {
-		i = 1
-	}
-	return oldest[i], free[i] == 0
+	return &b[at%bucketLen], free, at / bucketLen
 }
 
 // size is how many there is room for.
-func (r *replays) size() (n int) {
-	for _, t := range r.tables {
-		n += len(t.buckets) * bucketLen
-	}
-	return n
-}
+func (r *replays) size() int { return r.count * pageLen }
 
-// grow begins a table of four times the size, so that there are few to look into,
-// or returns nil at the limit.
-func (r *replays) grow() *replayTable {
-	last := r.tables[len(r.tables)-1]
-	if r.size()+growth*len(last.buckets)*bucketLen > r.limit {
-		return nil
+// divide makes two pages of the one at an index, by the next bit of the hash. All
+// that is in it stays in its place of the one or the other. At the limit it says
+// false.
+func (r *replays) divide(at int, clock uint64) bool {
+	if r.size()+pageLen > r.limit {
+		return false
 	}
-	t := &replayTable{buckets: make([]replayBucket, growth*len(last.buckets))}
-	r.tables = append(r.tables, t)
-	return t
+	old, next := r.pages[at], new(replayPage)
+	first, end := at, at+1
+	for first > 0 && r.pages[first-1] == old {
+		first--
+	}
+	for end < len(r.pages) && r.pages[end] == old {
+		end++
+	}
+	if end-first == 1 {
+		twice := make([]*replayPage, 0, 2*len(r.pages))
+		for _, p := range r.pages {
+			twice = append(twice, p, p)
+		}
+		r.pages, first, end = twice, 2*first, 2*end
+	}
+	middle := (first + end) / 2
+	for i := middle; i < end; i++ {
+		r.pages[i] = next
+	}
+	r.count++
+	for i := range old {
+		for j, print := range old[i] {
+			switch {
+			case age(print, clock) >= replayUnits:
+				old[i][j] = 0
+			case r.index(replayMark(print)) >= middle:
+				old[i][j], next[i][j] = 0, print
+			}
+		}
+	}
+	return true
 }
 
 // forget makes a as if it had never come.
 func (r *replays) forget(a authenticator) {
-	m := r.mark(a)
-	for _, t := range r.tables {
-		if p := t.find(m); p != nil {
-			*p = 0
-		}
+	if p := r.find(r.mark(a)); p != nil {
+		*p = 0
 	}
 }
