@@ -63,7 +63,7 @@ func openBadger(f *config.File, log *slog.Logger) (*badgerstore.Store, error) {
 	if err := checkDataDir(f); err != nil {
 		return nil, err
 	}
-	return badgerstore.Open(storePath(f), badgerstore.Options{Logger: log})
+	return badgerstore.Open(storePath(f), badgerstore.Options{Logger: log, MinFree: f.Store.MinFree})
 }
 
 func checkDataDir(f *config.File) error {
@@ -82,7 +82,7 @@ func openReplica(f *config.File, shared store.Store, degraded func() error, log 
 	if err := checkDataDir(f); err != nil {
 		return openedStore{}, err
 	}
-	local, err := badgerstore.Open(filepath.Join(f.DataDir, "copy"), badgerstore.Options{Logger: log})
+	local, err := badgerstore.Open(filepath.Join(f.DataDir, "copy"), badgerstore.Options{Logger: log, MinFree: f.Store.MinFree})
 	if err != nil {
 		return openedStore{}, fmt.Errorf("the copy of the shared store: %w", err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,9 +99,9 @@ func (a *app) restore(ctx context.Context, request restoreRequest) error {
 func restoreOptions(f *config.File, keys *keyring.Keyring, request restoreRequest, log *slog.Logger) backup.Options {
 	return backup.Options{
 		Paths: request.paths, LeaveOut: request.leaveOut, DataDir: f.DataDir, AuditDir: f.Audit.Path, Keys: keys, Now: time.Now,
-		Spare: 256<<20 + 64<<20, // what badgerstore keeps free, and its ballast
+		Spare: uint64(cmp.Or(f.Store.MinFree, 256<<20) + 64<<20), // what badgerstore keeps free, and its ballast
 		Open: func(dir string) (backup.Store, error) {
-			return badgerstore.Open(dir, badgerstore.Options{Logger: log})
+			return badgerstore.Open(dir, badgerstore.Options{Logger: log, MinFree: f.Store.MinFree})
 		},
 		Lock: func(dir string) (io.Closer, error) { return badgerstore.Lock(dir) },
 		Record: func(r backup.Report) error {

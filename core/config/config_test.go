@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -394,6 +395,29 @@ func TestWarnings(t *testing.T) {
 	}
 	if got := parseGood(t, smallest+"[pam]\n[radius]\nlisten=['[::1]:1812']\n").Warnings(); len(got) != 2 {
 		t.Errorf("got %v, want one for pam and one for radius", got)
+	}
+}
+
+// Editors put a mark before UTF-8; lines are counted as without it.
+func TestByteOrderMark(t *testing.T) {
+	parseGood(t, "\ufeff"+smallest)
+	_, err := Parse("x", []byte("\ufeff"+smallest+"colour=1\n"))
+	var faults Faults
+	if !errors.As(err, &faults) || len(faults) != 1 || faults[0].Line != 3 {
+		t.Error(err)
+	}
+}
+
+func TestMinFree(t *testing.T) {
+	for line, want := range map[string]int64{"": 0, "min_free_mib = 256": 256 << 20, "min_free_mib = 16": 16 << 20} {
+		if got := parseGood(t, smallest+"[store]\n"+line).Store.MinFree; got != want {
+			t.Errorf("%q: %d, want %d", line, got, want)
+		}
+	}
+	for _, line := range []string{"min_free_mib = 15", "min_free_mib = 1048577", "min_free_mib = -1", "min_free_mib = '1G'"} {
+		if _, err := Parse("x", []byte(smallest+"[store]\n"+line)); err == nil {
+			t.Errorf("%q is no fault", line)
+		}
 	}
 }
 

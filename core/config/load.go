@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,7 @@ func Parse(name string, text []byte) (*File, error) {
 
 // parse reads text, which came from a file of that mode in the folder dir.
 func parse(name, dir string, text []byte, mode fs.FileMode) (*File, error) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // of an editor that marks UTF-8
 	values := map[string]any{}
 	if err := toml.Unmarshal(text, &values); err != nil {
 		return nil, Faults{syntaxFault(name, err)}

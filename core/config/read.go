@@ -48,6 +48,9 @@ func readStore(top *table, plugins []Plugin) Store {
 		Replica:       t.flag("replica", false),
 		ReplicaMaxAge: t.duration("replica_max_age", time.Hour, time.Minute, 7*day),
 	}
+	if _, said := t.get("min_free_mib"); said {
+		s.MinFree = int64(t.number("min_free_mib", 256, 16, 1<<20)) << 20
+	}
 	if s.Replica && s.Plugin() == "" {
 		t.fault("replica", "there is nothing to copy: the store is on this host; take the key out, or take \"plugin:NAME\" as the kind")
 	}

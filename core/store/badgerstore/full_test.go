@@ -287,6 +287,42 @@ func TestFullDiskOpenClose(t *testing.T) {
 	}
 }
 
+// What an administrator wants to stay free does; who says nothing can use most of
+// a small disk.
+func TestS8MinFree(t *testing.T) {
+	d := newDisk(t, 200)
+	for minFree, want := range map[int64]error{0: nil, 64 << 20: nil, 190 << 20: store.ErrFull, 1 << 40: store.ErrFull} {
+		dir := filepath.Join(d.dir, "store")
+		s, err := badgerstore.Open(dir, badgerstore.Options{MinFree: minFree})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Apply(t.Context(), store.Batch{put("k", "v")})
+		if !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("%d MiB wanted free: %v, want %v", minFree>>20, err, want)
+		}
+		if err := errors.Join(s.Close(), os.RemoveAll(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d = newDisk(t, 1024)
+	s, err := badgerstore.Open(filepath.Join(d.dir, "store"), badgerstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(d.dir, "filler"), make([]byte, 700<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); !errors.Is(err, store.ErrFull); _, err = s.Apply(t.Context(), store.Batch{put("k", "v")}) {
+		if time.Now().After(end) { // it looks anew after 100 ms
+			t.Fatalf("with less than 256 MiB free: %v", err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Where nothing at all is left to open the store with, not even its ballast, it
 // is opened to be read, and opened anew as soon as there is room.
 func TestFullDiskReadOnly(t *testing.T) {

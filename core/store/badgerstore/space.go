@@ -19,9 +19,10 @@ const (
 	ballastSize    = 64 << 20
 	ballastName    = "BALLAST"
 
-	// smallShare: neither the floor nor the ballast is more than this part of
-	// the disk, so that a small one can be used at all.
-	smallShare = 8
+	// floorShare and ballastShare: the floor that nobody chose and the ballast
+	// are no more than such a part of the disk, so that a small one can be used.
+	floorShare   = 4
+	ballastShare = 8
 
 	// measureEvery and measureOctets bound what is asked and what is missed:
 	// how much is free is asked anew after either.
@@ -56,9 +57,6 @@ func newSpace(dir string, minFree int64) (*space, error) {
 	if minFree < 0 {
 		return sp, nil
 	}
-	if minFree == 0 {
-		minFree = defaultMinFree
-	}
 	_, total, err := statfs(dir)
 	if err != nil {
 		return nil, err
@@ -66,7 +64,10 @@ func newSpace(dir string, minFree int64) (*space, error) {
 	if total <= 0 { // a file system that does not tell
 		return sp, nil
 	}
-	sp.floor, sp.size = min(minFree, total/smallShare), min(ballastSize, total/smallShare)
+	sp.floor, sp.size = minFree, min(ballastSize, total/ballastShare)
+	if minFree == 0 {
+		sp.floor = min(defaultMinFree, total/floorShare)
+	}
 	// What a copy of the directory made of it may have no blocks.
 	var ballast unix.Stat_t
 	if unix.Lstat(filepath.Join(dir, ballastName), &ballast) == nil {

@@ -35,10 +35,10 @@ type Options struct {
 	Logger *slog.Logger
 
 	// MinFree is how many octets of the disk shall stay free: below it Apply
-	// is ErrFull, except for batches that take access away. 0 is 256 MiB;
-	// negative watches over nothing, for disks that cannot say what is free.
-	// It is never more than an eighth of the disk, nor is the ballast, which
-	// is 64 MiB beside it.
+	// is ErrFull, except for batches that take access away. 0 is 256 MiB, or
+	// a quarter of the disk where that is less; negative watches over nothing, for
+	// disks that cannot say what is free. The ballast beside it is 64 MiB, or
+	// an eighth of the disk.
 	MinFree int64
 
 	// VerifyEvery is how often all tables are read and their checksums
