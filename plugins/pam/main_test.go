@@ -245,7 +245,7 @@ func until(t *testing.T, what string, done func() bool) {
 func TestPlugin(t *testing.T) {
 	c := exec.Command(build(t, "0"))
 	h := wire.Handshake()
-	c.Env = []string{h.MagicCookieKey + "=" + h.MagicCookieValue, fmt.Sprintf("PLUGIN_PROTOCOL_VERSIONS=%d", wire.V1)}
+	c.Env = []string{h.MagicCookieKey + "=" + h.MagicCookieValue, fmt.Sprintf("PLUGIN_PROTOCOL_VERSIONS=%d", wire.V1), "PLUGIN_UNIX_SOCKET_DIR=" + t.TempDir()}
 	out, err := c.StdoutPipe()
 	must(t, err)
 	must(t, c.Start())
