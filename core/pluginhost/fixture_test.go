@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/pluginhost"
 	"github.com/keywicket/keywicket/core/store"
@@ -51,6 +53,12 @@ var quick = pluginhost.Restart{First: time.Millisecond, Most: 20 * time.Millisec
 // run runs the plugin of a mode, as a kind; edit may change its spec.
 func run(t *testing.T, kind pluginhost.Kind, mode string, restart pluginhost.Restart, edit func(*pluginhost.Spec)) *fixture {
 	t.Helper()
+	return runOver(t, kind, mode, restart, edit)
+}
+
+// runOver is run with more options for the host's connections.
+func runOver(t *testing.T, kind pluginhost.Kind, mode string, restart pluginhost.Restart, edit func(*pluginhost.Spec), dial ...grpc.DialOption) *fixture {
+	t.Helper()
 	f := &fixture{t: t, ctx: t.Context(), dir: socketDir(t), log: &logBuffer{}}
 	f.spec = specOf(t, kind, mode)
 	if edit != nil {
@@ -69,6 +77,7 @@ func run(t *testing.T, kind pluginhost.Kind, mode string, restart pluginhost.Res
 			t.Errorf("left behind: %q", left)
 		}
 	})
+	f.Dial(dial...)
 	if err := f.Set(f.ctx, []pluginhost.Spec{f.spec}); err != nil {
 		t.Fatal(err)
 	}

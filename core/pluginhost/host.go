@@ -64,7 +64,8 @@ type Host struct {
 	setting sync.Mutex // held while Set works
 	mu      sync.Mutex
 	plugins map[string]*plugged
-	more    []int // versions besides the first, for tests
+	more    []int             // versions besides the first, for tests
+	dial    []grpc.DialOption // besides ours, for tests
 }
 
 // dirPrefix begins the name of a host's folder.

@@ -103,12 +103,12 @@ func (h *Host) clientConfig(said *output, start func(env []string, tmp string) (
 		SyncStderr:       said,
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: h.dir},
-		GRPCDialOptions: []grpc.DialOption{
+		GRPCDialOptions: append([]grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
 			grpc.WithMaxHeaderListSize(64 << 10),
 			grpc.WithDisableServiceConfig(),
 			grpc.WithDisableRetry(),
-		},
+		}, h.dial...),
 	}
 }
 

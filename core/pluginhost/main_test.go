@@ -33,6 +33,12 @@ import (
 // plugin of it.
 const modePrefix = "test-plugin-"
 
+// What some modes begin with; the rest is the plugin's kind.
+const (
+	mirrorPrefix   = "mirror-"
+	recordedPrefix = "recorded-"
+)
+
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == hostMode {
 		runHost()
@@ -88,14 +94,16 @@ func runPlugin(mode string) {
 		sdk.ServeNotifier(&testNotifier{})
 	case "hook":
 		sdk.ServeHook(testHook{})
-	case "mirror-store":
-		sdk.ServeStore(&mirrorStore{})
-	case "mirror-directory":
+	case recordedPrefix + "store", recordedPrefix + "directory", recordedPrefix + "notifier", recordedPrefix + "hook":
+		recordedServer(strings.TrimPrefix(mode, recordedPrefix))
+	case mirrorPrefix + "store":
+		sdk.ServeStore(mirrorStore{})
+	case mirrorPrefix + "directory":
 		sdk.ServeDirectory(mirrorDirectory{})
-	case "mirror-notifier":
-		sdk.ServeNotifier(&mirror{})
-	case "mirror-hook":
-		sdk.ServeHook(&mirror{})
+	case mirrorPrefix + "notifier":
+		sdk.ServeNotifier(mirror{})
+	case mirrorPrefix + "hook":
+		sdk.ServeHook(mirror{})
 	default:
 		os.Exit(9)
 	}
