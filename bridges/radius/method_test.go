@@ -188,10 +188,10 @@ func TestRealm(t *testing.T) {
 		"alain@home@contoso.com": "alain@home", `A\B\alain`: `B\alain`, "@contoso.com": "@contoso.com", `CONTOSO\`: `CONTOSO\`, "alain@": "alain", `\alain`: "alain", "": "",
 	} {
 		strip, keep := &table{config: Config{Realm: RealmStrip}}, &table{}
-		if got := strip.account(name); got != want {
+		if got := string(strip.account([]byte(name))); got != want {
 			t.Errorf("strip: %q becomes %q, want %q", name, got, want)
 		}
-		if got := keep.account(name); got != name {
+		if got := string(keep.account([]byte(name))); got != name {
 			t.Errorf("keep: %q becomes %q", name, got)
 		}
 	}
