@@ -47,6 +47,7 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	if v.reason == "" && e.guards() {
 		v = e.guarded(ctx, a, v)
 	}
+	weigh(&a, &v)
 	if v.reason == "" && v.pinning { // last, as it is written down
 		v = e.pinFirst(ctx, a, v)
 	}
@@ -81,7 +82,19 @@ func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided b
 	if v.putOff || v.reason == "" && e.guards() {
 		return false, nil
 	}
+	weigh(a, &v)
 	return true, e.conclude(a, proof.MethodCleartext, &v, g)
+}
+
+// weigh makes what the bridge could not answer with no grant.
+func weigh(a *Attempt, v *verdict) {
+	if v.reason != "" || a.Answerer == nil || len(v.reply) == 0 && (v.match == nil || v.match.reply == nil) {
+		return
+	}
+	g := v.grant()
+	if v.err = a.Answerer.Answerable(&g); v.err != nil {
+		v.reason = ReasonUnavailable
+	}
 }
 
 // methodOf returns the method of p, and none for no proof.

@@ -124,7 +124,10 @@ func (s *Server) conclude(r *request, a *core.Attempt, g *core.Grant, err error,
 		s.hush(r, dropThrottled)
 	default:
 		why := dropInternal
-		if core.KindOf(err) == core.KindUnavailable {
+		switch {
+		case errors.Is(err, errReplyUnknown):
+			why = dropReplyUnknown
+		case core.KindOf(err) == core.KindUnavailable:
 			why = dropUnavailable
 		}
 		s.give(r, why)
