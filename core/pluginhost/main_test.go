@@ -37,6 +37,7 @@ const modePrefix = "test-plugin-"
 const (
 	mirrorPrefix   = "mirror-"
 	recordedPrefix = "recorded-"
+	otherPrefix    = "other-"
 )
 
 func TestMain(m *testing.M) {
@@ -68,6 +69,12 @@ func runPlugin(mode string) {
 	case "elsewhere":
 		fmt.Println("1|1|tcp|127.0.0.1:1|grpc|")
 		select {}
+	case "raw":
+		rawServer()
+	case "raw-garbage":
+		rawGarbage()
+	case otherPrefix + "directory", otherPrefix + "notifier", otherPrefix + "hook":
+		otherServer(strings.TrimPrefix(mode, otherPrefix))
 	case "plain": // without TLS
 		plainServer()
 	case "both-versions":
@@ -230,8 +237,10 @@ func misbehave(ctx context.Context, what string) error {
 		for n := range 100_000 {
 			_, _ = syscall.Write(2, []byte(fmt.Sprintf("line %d \x1b[31m\xff\n", n)))
 		}
-	case "fork":
+	case "fork", "fork away":
 		child := exec.Command("/bin/sleep", "1000")
+		child.Stdout, child.Stderr = os.NewFile(1, "out"), os.NewFile(2, "err") // go-plugin has others in their place
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: what == "fork away"}
 		if err := child.Start(); err != nil {
 			return err
 		}
