@@ -45,7 +45,8 @@ func (a *app) benchRadius() *cobra.Command {
 		Long: `Put a RADIUS server, this one or any other, under load as many devices do at
 once, and check the Response Authenticator and the Message-Authenticator of every
 reply; one that has none is counted. By default so many requests wait for a reply at a time (--in-flight);
-with --rate so many are sent each second, whatever the server does.
+with --rate so many are sent each second, whatever the server does, and the time
+to a reply counts from when its request was due.
 
 These are real attempts. A server that delays its rejects delays this too: for
 the throughput set reject_delay = "0s", and failures_per_second high enough.
@@ -205,6 +206,7 @@ type benchJSON struct {
 	Unsigned     uint64  `json:"unsigned"`
 	Repeats      uint64  `json:"repeats"`
 	Lost         uint64  `json:"lost"`
+	Late         uint64  `json:"late"`
 	Flooded      uint64  `json:"flooded,omitempty"`
 	FloodAnswers uint64  `json:"flood_answers,omitempty"`
 	P50          float64 `json:"p50_ms"`
@@ -212,7 +214,10 @@ type benchJSON struct {
 	P99          float64 `json:"p99_ms"`
 	P999         float64 `json:"p99_9_ms"`
 	Most         float64 `json:"max_ms"`
-	Late         float64 `json:"sent_late_ms"`
+	Answered99   float64 `json:"p99_after_sending_ms"`
+	Behind50     float64 `json:"sent_late_p50_ms"`
+	Behind99     float64 `json:"sent_late_p99_ms"`
+	Behind       float64 `json:"sent_late_ms"`
 	Offload      bool    `json:"offload"`
 	ServerCPU    float64 `json:"server_cpu_seconds,omitempty"`
 	PerServerCPU float64 `json:"replies_per_server_cpu_second,omitempty"`
@@ -224,7 +229,8 @@ func benchOut(r *load.Result, cpu time.Duration) benchJSON {
 	out := benchJSON{
 		Seconds: r.Elapsed.Seconds(), PerSecond: r.PerSecond(), Accepted: r.Accepted, Rejected: r.Rejected, Mistaken: r.Mistaken, Forged: r.Forged, Unsigned: r.Unsigned,
 		Repeats: r.Repeats, Lost: r.Lost, Flooded: r.Flooded, FloodAnswers: r.Answered,
-		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Most: ms(r.Latencies.Most()), Late: ms(r.Late), Offload: r.Offload,
+		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Most: ms(r.Latencies.Most()), Offload: r.Offload,
+		Late: r.Late, Answered99: ms(r.Answers.Percentile(99)), Behind50: ms(r.Behind.Percentile(50)), Behind99: ms(r.Behind.Percentile(99)), Behind: ms(r.Behind.Most()),
 	}
 	if cpu > 0 {
 		out.ServerCPU, out.PerServerCPU = cpu.Seconds(), float64(r.Replies())/cpu.Seconds()
@@ -243,11 +249,15 @@ func (a *app) showBench(b *radiusBench, r *load.Result, cpu time.Duration) error
 		a.printf("%.0f replies a second for %.1f s: %d accepted, %d rejected\n", out.PerSecond, out.Seconds, out.Accepted, out.Rejected)
 		a.printf("  answered after ms: half %.3f, 90 %% %.3f, 99 %% %.3f, 99.9 %% %.3f, all %.3f\n", out.P50, out.P90, out.P99, out.P999, out.Most)
 		a.printf("  sent again %d, lost %d, accepted or rejected wrongly %d, not genuine %d\n", out.Repeats, out.Lost, out.Mistaken, out.Forged)
+		if out.Late > 0 {
+			a.printf("  genuine replies that came when nobody waited for them any more: %d\n", out.Late)
+		}
 		if out.Unsigned > 0 {
 			a.printf("  without Message-Authenticator, so that they could be forged (CVE-2024-3596): %d\n", out.Unsigned)
 		}
 		if b.Rate > 0 {
-			a.printf("  sent behind its time: %.3f ms at most\n", out.Late)
+			a.printf("  these count from when a request was due; from when it was sent: 99 %% %.3f\n", out.Answered99)
+			a.printf("  sent by the load itself after it was due, ms: half %.3f, 99 %% %.3f, all %.3f\n", out.Behind50, out.Behind99, out.Behind)
 		}
 		if b.Flood > 0 {
 			a.printf("  bad packets: %d, of which %d were answered\n", out.Flooded, out.FloodAnswers)

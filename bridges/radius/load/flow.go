@@ -31,7 +31,8 @@ type flow struct {
 	rate     float64 // a second
 	phase    time.Duration
 	begun    time.Time
-	sent     int64 // requests, of the rate
+	sent     int64     // requests, of the rate
+	full     time.Time // when there was last no identifier left
 
 	waiting [ids]waiting
 	free    []byte // identifiers
@@ -44,10 +45,20 @@ type waiting struct {
 	wrong  bool // its password
 	tries  int
 	since  time.Time // when it was due
+	first  time.Time // when it was sent first
 	again  time.Time // when it is sent again
+	before owed      // the one before it
+	owed   []owed    // those before it that were sent again, the newest last
 	octets int
 	raw    [512]byte
 }
+
+// An owed is the authenticator of a request that nobody waits for any more, whose
+// replies are late and not forged.
+type owed [16]byte
+
+// maxOwed is how many are known of an identifier.
+const maxOwed = 16
 
 func newFlow(r *plan, conn *datagram.Conn) *flow {
 	f := &flow{plan: r, conn: conn, out: conn.NewWriter(), signer: newSigner(r.Secret), random: rand.NewChaCha8(randomSeed()),
@@ -106,18 +117,16 @@ func (f *flow) sendDue(now time.Time) {
 		return
 	}
 	due := int64(now.Sub(f.begun).Seconds() * f.rate)
-	for f.sent < due && len(f.free) > 0 {
+	for ; f.sent < due; f.sent++ {
+		if len(f.free) == 0 { // it is the server's fault
+			f.full = now
+			return
+		}
 		at := f.begun.Add(time.Duration(float64(f.sent) / f.rate * 1e9))
-		if late := now.Sub(at); late > tick { // else it is as exact as it gets
-			at = at.Add(tick)
-			if f.measuring.Load() {
-				f.result.Late = max(f.result.Late, late)
-			}
-		} else {
-			at = now
+		if f.measuring.Load() {
+			f.result.Behind.Add(min(now.Sub(at), now.Sub(f.full)))
 		}
 		f.send(now, at)
-		f.sent++
 	}
 }
 
@@ -132,7 +141,7 @@ func (f *flow) send(now, since time.Time) {
 	if w.wrong {
 		password = f.plan.wrong
 	}
-	w.busy, w.tries, w.since, w.again = true, 1, since, now.Add(f.Repeat)
+	w.busy, w.tries, w.since, w.first, w.again = true, 1, since, now, now.Add(f.Repeat)
 	w.octets = len(f.request(w.raw[:0], id, account.Name, password))
 	_, _ = f.out.Add(w.raw[:w.octets], &f.to) // what is lost is sent again
 }
@@ -182,23 +191,45 @@ func (f *flow) count(n *uint64) {
 	}
 }
 
+// done frees an identifier, and notes what more replies can come to.
 func (f *flow) done(id byte) {
-	f.waiting[id].busy = false
+	w := &f.waiting[id]
+	w.busy, w.before = false, owed(w.raw[4:20])
+	if w.tries > 1 {
+		if len(w.owed) >= maxOwed {
+			w.owed = append(w.owed[:0], w.owed[1:]...)
+		}
+		w.owed = append(w.owed, w.before)
+	}
 	f.free = append(f.free, id)
 }
 
-// reply checks a reply. A second one to the same request is passed over.
+// late says whether raw is a genuine reply to a request of before.
+func (f *flow) late(w *waiting, raw []byte) bool {
+	for _, before := range append(w.owed, w.before) {
+		if genuine, _ := f.signer.genuine(raw, before[:]); genuine {
+			return true
+		}
+	}
+	return false
+}
+
+// reply checks a reply.
 func (f *flow) reply(raw []byte, now time.Time) {
-	if len(raw) < 20 || !f.waiting[raw[1]].busy {
+	if len(raw) < 20 {
+		f.count(&f.result.Forged)
 		return
 	}
 	w := &f.waiting[raw[1]]
 	genuine, signed := f.signer.genuine(raw, w.raw[4:20])
-	if !genuine {
+	switch {
+	case !genuine && !f.late(w, raw):
 		f.count(&f.result.Forged)
 		return
-	}
-	if !signed {
+	case !genuine || !w.busy:
+		f.count(&f.result.Late)
+		return
+	case !signed:
 		f.count(&f.result.Unsigned)
 	}
 	f.done(raw[1])
@@ -214,4 +245,5 @@ func (f *flow) reply(raw []byte, now time.Time) {
 		f.result.Rejected++
 	}
 	f.result.Latencies.Add(now.Sub(w.since))
+	f.result.Answers.Add(now.Sub(w.first))
 }

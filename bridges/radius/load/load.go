@@ -84,11 +84,17 @@ type Result struct {
 	Unsigned uint64 // replies without Message-Authenticator (CVE-2024-3596)
 	Repeats  uint64 // datagrams that were sent again
 	Lost     uint64 // requests that were never answered
+	Late     uint64 // genuine replies that nobody waited for any more: to a request that was answered already or given up
 	Flooded  uint64 // bad packets
 	Answered uint64 // of those; it should be none
 
-	Latencies Latencies     // of requests that were answered, repeats included
-	Late      time.Duration // most that a request was sent behind its time
+	// Latencies are of requests that were answered, repeats included. With a Rate
+	// they count from when a request was due, whatever held it up: else a server
+	// that stands still would be asked less, and look faster than it is.
+	Latencies Latencies
+
+	Answers Latencies // the same, but from when the request was first sent
+	Behind  Latencies // by how much requests were sent after they were due, through no fault of the server
 
 	// Offload says whether datagrams went to the kernel in one piece.
 	Offload bool
@@ -267,8 +273,10 @@ func (r *Result) add(other *Result) {
 	r.Unsigned += other.Unsigned
 	r.Repeats += other.Repeats
 	r.Lost += other.Lost
-	r.Late = max(r.Late, other.Late)
+	r.Late += other.Late
 	r.Latencies.add(&other.Latencies)
+	r.Answers.add(&other.Answers)
+	r.Behind.add(&other.Behind)
 }
 
 // randomSeed is for numbers that must differ and be no secret.

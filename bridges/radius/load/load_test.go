@@ -182,3 +182,100 @@ func TestLatencies(t *testing.T) {
 		t.Errorf("%d, %v", none.Count(), none.Percentile(1))
 	}
 }
+
+// between stands between the load and a server. hold gets the reply to each request
+// and says what goes back now.
+func between(t *testing.T, server netip.AddrPort, hold func(request, reply []byte) [][]byte) netip.AddrPort {
+	t.Helper()
+	in, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := net.Dial("udp4", server.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			request, reply := make([]byte, 4096), make([]byte, 4096)
+			n, from, err := in.ReadFrom(request)
+			if err != nil {
+				return
+			}
+			_, _ = out.Write(request[:n])
+			_ = out.SetReadDeadline(time.Now().Add(5 * time.Second))
+			m, err := out.Read(reply)
+			if err != nil {
+				continue
+			}
+			for _, raw := range hold(request[:n], reply[:m]) {
+				_, _ = in.WriteTo(raw, from)
+			}
+		}
+	}()
+	t.Cleanup(func() { _, _ = in.Close(), out.Close(); <-done })
+	return netip.MustParseAddrPort(in.LocalAddr().String())
+}
+
+// A reply that comes when its identifier is used again is late, and not forged.
+func TestLateReplies(t *testing.T) {
+	type asked struct {
+		authenticator string
+		reply         []byte
+	}
+	const late = 3 // uses of the identifier
+	all := map[byte][]asked{}
+	server := between(t, serve(t), func(request, reply []byte) [][]byte {
+		before := all[request[1]]
+		n := len(before)
+		if n > 0 && before[n-1].authenticator == string(request[4:20]) {
+			return nil // sent again
+		}
+		all[request[1]] = append(before, asked{string(request[4:20]), reply})
+		if n < late {
+			return nil
+		}
+		return [][]byte{before[n-late].reply}
+	})
+	c := config(server)
+	c.InFlight, c.Ports, c.Tries, c.Repeat, c.Duration = 4, 1, 2, 10*time.Millisecond, 2*time.Second
+	r, err := load.Run(t.Context(), c)
+	if err != nil || r.Late == 0 || r.Forged > 0 || r.Lost == 0 || r.Replies() > 0 {
+		t.Errorf("%d late, %d forged, %d lost, %d replies, %v", r.Late, r.Forged, r.Lost, r.Replies(), err)
+	}
+	// Nor is a second reply to the same request.
+	server = between(t, serve(t), func(_, reply []byte) [][]byte { return [][]byte{reply, reply} })
+	c = config(server)
+	c.InFlight, c.Ports, c.Duration = 1, 1, time.Second
+	if r, err = load.Run(t.Context(), c); err != nil || r.Late == 0 || r.Forged > 0 || r.Replies() == 0 {
+		t.Errorf("twice: %d late, %d forged, %d replies, %v", r.Late, r.Forged, r.Replies(), err)
+	}
+}
+
+// At a rate, a server that stands still for a while has made all wait that were due
+// in that time, also those that could not even be sent.
+func TestStandstillCounts(t *testing.T) {
+	const stands, rate = 600 * time.Millisecond, 1500
+	n := 0
+	server := between(t, serve(t), func(_, reply []byte) [][]byte {
+		if n++; n == 100 {
+			time.Sleep(stands)
+		}
+		return [][]byte{reply}
+	})
+	c := config(server)
+	c.InFlight, c.Rate, c.Ports, c.WarmUp, c.Duration, c.Repeat = 0, rate, 1, 0, 2*time.Second, 5*time.Second
+	r, err := load.Run(t.Context(), c)
+	if err != nil || r.Replies() == 0 {
+		t.Fatalf("%d replies, %v", r.Replies(), err)
+	}
+	// 256 identifiers are 0.17 s of it. Of 2 s, those of the other 0.43 s are a fifth.
+	if waited := r.Latencies.Percentile(80); waited < 50*time.Millisecond {
+		t.Errorf("the last fifth waited %v", waited)
+	}
+	if r.Answers.Count() != r.Replies() || r.Behind.Count() == 0 || r.Answers.Most() > r.Latencies.Most() {
+		t.Errorf("%d answers of %d replies after %v at most, of %v; %d were sent", r.Answers.Count(), r.Replies(), r.Answers.Most(), r.Latencies.Most(), r.Behind.Count())
+	}
+}
