@@ -16,6 +16,17 @@ type Attempt struct {
 	Device  string      // Calling-Station-Id, remote host; empty if not known
 	Client  string      // who asks for the device, by its name in the configuration, where Service does not tell it; may be empty
 	Port    string      // where at the client the device is: NAS-Port; empty if not known
+
+	// Answerer, unless nil, is asked before something is granted, and recorded as
+	// that, which the bridge may not be able to answer.
+	Answerer Answerer
+}
+
+// An Answerer is a bridge that knows which grants it can answer.
+type Answerer interface {
+	// Answerable says what keeps the bridge from answering with g. It is asked
+	// where g has a Reply.
+	Answerable(g *Grant) error
 }
 
 // A Grant is the answer to an attempt that succeeded. There is none without a

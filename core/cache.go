@@ -44,9 +44,9 @@ type cacheShard struct {
 
 // A cacheEntry is what the cache knows of an account that it holds. It is part
 // of the account, so that finding one looks at one piece of memory, and is
-// read and written under the shard's lock alone.
+// read and written under the shard's lock alone, but for the name.
 type cacheEntry struct {
-	name      string
+	name      string // never changes once it is here
 	size      int
 	at        int  // in ring
 	used      bool // since the hand passed
@@ -88,6 +88,22 @@ func (c *cache) get(name string) (a *account, oldRecord bool, t ticket) {
 		e.cached.used = true
 	}
 	return e, e.cached.oldRecord, ticket(s.changes)
+}
+
+// current returns the account called name if its record need not be read again,
+// or nil. Of name nothing is kept: the account has its own.
+func (c *cache) current(name []byte) *account {
+	s := &c.shards[maphash.Bytes(c.seed, name)%cacheShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[string(name)]
+	if e == nil || e.cached.oldRecord {
+		return nil
+	}
+	if !e.cached.used {
+		e.cached.used = true
+	}
+	return e
 }
 
 // generation returns the latest that the record of the account called name is

@@ -123,7 +123,7 @@ func (e *Engine) flushOne(ctx context.Context, d *doings, now time.Time, b *flus
 
 // activityOp returns what writes the record of d, or why there is nothing to write.
 func (e *Engine) activityOp(ctx context.Context, d *doings, b *flushBatch) (op store.Op, outcome writeOutcome, err error) {
-	if a := e.atHand(d.name); a == nil || a.revision == 0 { // else it has a record
+	if a := e.atHand([]byte(d.name)); a == nil || a.revision == 0 { // else it has a record
 		if _, err := e.store.Get(ctx, record.PrefixAccount+d.name); err != nil {
 			err = storeError("flush", err)
 			if k := KindOf(err); k == KindNotFound || k == KindInternal {

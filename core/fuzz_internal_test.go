@@ -45,6 +45,10 @@ func FuzzNormalizeAccount(f *testing.F) {
 			}
 		}
 		quick, ok := normalizeASCII(typed)
+		octets, short := appendASCII(nil, []byte(typed))
+		if possible := ok && typed != "" && len(typed) <= maxAccountName; short != possible || short && string(octets) != quick {
+			t.Errorf("%q: as octets %q, %v, as a string %q, %v", typed, octets, short, quick, possible)
+		}
 		if !ok || typed == "" {
 			return
 		}

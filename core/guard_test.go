@@ -131,12 +131,12 @@ func TestGuardIsNotPassedBy(t *testing.T) {
 	g := &lookingGuard{}
 	f := newFixture(t, func(f *fixture) { f.opt.Guard = g })
 	_, text := f.addAlain()
-	a := core.Attempt{Account: alain, Service: "radius/vpn1"}
+	a := core.Attempt{Service: "radius/vpn1"}
 	var grant core.Grant
 	atHand := func(typed string) (decided bool, err error) {
 		for range 500 { // news of what was written empty the cache once more
 			wantReason(t, "refused", f.try(text), core.ReasonRefusedByHook) // and cached
-			if decided, err = f.VerifyText(&a, []byte(typed), &grant); decided {
+			if decided, err = f.VerifyText(&a, []byte(alain), []byte(typed), &grant); decided {
 				break
 			}
 			time.Sleep(time.Millisecond)
@@ -146,12 +146,12 @@ func TestGuardIsNotPassedBy(t *testing.T) {
 	if decided, err := atHand(otherText(t)); !decided || core.ReasonOf(err) != core.ReasonWrong {
 		t.Errorf("a wrong text: %v, %v", decided, err)
 	}
-	if decided, err := f.VerifyText(&a, []byte(text), &grant); decided || err != nil {
+	if decided, err := f.VerifyText(&a, []byte(alain), []byte(text), &grant); decided || err != nil {
 		t.Fatalf("decided without the Guard: %v", err)
 	}
 	g.idle = true
 	for range 500 {
-		decided, err := f.VerifyText(&a, []byte(text), &grant)
+		decided, err := f.VerifyText(&a, []byte(alain), []byte(text), &grant)
 		if err != nil {
 			t.Fatalf("with nobody to ask: %v", err)
 		}

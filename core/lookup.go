@@ -52,9 +52,9 @@ func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 }
 
 // atHand returns the account where lookup would take it from the cache, else nil.
-func (e *Engine) atHand(name string) *account {
-	cached, oldRecord, _ := e.cache.get(name)
-	if cached == nil || oldRecord || !e.fresh(cached) || !e.watches.store.Load() {
+func (e *Engine) atHand(name []byte) *account {
+	cached := e.cache.current(name)
+	if cached == nil || !e.fresh(cached) || !e.watches.store.Load() {
 		return nil
 	}
 	return cached

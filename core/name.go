@@ -52,6 +52,24 @@ func normalizeASCII(typed string) (string, bool) {
 	return typed, true
 }
 
+// appendASCII appends what normalizeASCII makes of typed, if that is a possible
+// name.
+func appendASCII(dst, typed []byte) (name []byte, ok bool) {
+	if len(typed) == 0 || len(typed) > maxAccountName {
+		return dst, false
+	}
+	for _, c := range typed {
+		if c <= ' ' || c > '~' {
+			return dst, false
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst, true
+}
+
 // shown is how a name that somebody typed stands in an error, the log and the
 // audit: a name that is shaped like an app password was typed into the wrong
 // field, and is not repeated. Some devices end it with a NUL or a line feed.

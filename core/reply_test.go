@@ -68,6 +68,63 @@ func TestReply(t *testing.T) {
 	}
 }
 
+// An answerer is a bridge that says what it can answer.
+type answerer func(*core.Grant) error
+
+func (a answerer) Answerable(g *core.Grant) error { return a(g) }
+
+// What the bridge could not answer is no grant, and leaves no trace of one: no
+// use, no pin, no line that says granted.
+func TestAnswerable(t *testing.T) {
+	f := newFixture(t, func(f *fixture) {
+		f.policy.CheckReply = func(core.Reply) error { return nil }
+		f.policy.Profiles["console"] = core.Profile{Letters: 20, Services: []string{"*"}, Methods: []proof.Method{proof.MethodCleartext}, PinDevice: true}
+	})
+	f.addAlain()
+	f.turnOn()
+	_, own, err := f.Create(f.ctx, alain, core.NewAppPassword{Name: "TV", Profile: "console", Reply: []core.Reply{{Name: "Acme-VLAN", Value: "7"}}})
+	must(t, err)
+	_, plain, err := f.Create(f.ctx, alain, core.NewAppPassword{Name: "plain"})
+	must(t, err)
+	gone := errors.New("no such attribute")
+	attempt := func(text string, answerer answerer) core.Attempt {
+		return core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/vpn1", Device: "00-11", Answerer: answerer}
+	}
+	no := func(g *core.Grant) error {
+		if g.AppPassword.Name != "TV" || len(g.Reply) != 1 {
+			t.Errorf("asked about %+v", g)
+		}
+		return gone
+	}
+	for range 2 { // the second is decided from the cache
+		_, err = f.Verify(f.ctx, attempt(own.Canonical(), no))
+		if core.KindOf(err) != core.KindUnavailable || core.ReasonOf(err) != core.ReasonUnavailable || !errors.Is(err, gone) {
+			t.Errorf("what cannot be answered: %v", err)
+		}
+	}
+	_, loose, err := f.Create(f.ctx, alain, core.NewAppPassword{Name: "loose", Reply: []core.Reply{{Name: "Acme-VLAN", Value: "7"}}})
+	must(t, err)
+	a := attempt("", answerer(func(*core.Grant) error { return gone }))
+	for decided := false; !decided; { // until the store's watch has told of the change
+		if decided, err = f.VerifyText(&a, []byte(alain), []byte(loose.Canonical()), &core.Grant{}); decided && !errors.Is(err, gone) {
+			t.Errorf("in a hurry: %v", err)
+		}
+		_, err = f.Verify(f.ctx, attempt(loose.Canonical(), func(*core.Grant) error { return nil }))
+		must(t, err)
+	}
+	_, err = f.Verify(f.ctx, attempt(plain.Canonical(), func(*core.Grant) error { return errors.New("asked about an app password that has none") }))
+	must(t, err)
+	all, err := f.List(f.ctx, alain)
+	must(t, err)
+	for _, p := range all {
+		if p.Name == "TV" && (p.Uses != 0 || p.Pin != "") {
+			t.Errorf("it was used: %+v", p)
+		}
+	}
+	_, err = f.Verify(f.ctx, attempt(own.Canonical(), func(*core.Grant) error { return nil }))
+	must(t, err)
+}
+
 // Whoever makes an app password for himself gives it no attributes.
 func TestOwnersChooseNoReply(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.policy.CheckReply = func(core.Reply) error { return nil } })

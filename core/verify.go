@@ -47,6 +47,7 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	if v.reason == "" && e.guards() {
 		v = e.guarded(ctx, a, v)
 	}
+	weigh(&a, &v)
 	if v.reason == "" && v.pinning { // last, as it is written down
 		v = e.pinFirst(ctx, a, v)
 	}
@@ -59,21 +60,41 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	return g, nil
 }
 
-// VerifyText is Verify of a clear text, which stands in the place of a.Proof, for
-// those who have no time: where the account is not at hand, or the answer takes
-// a write or the work of a main password, it says false, and nothing happened.
-// Else it is decided: with a nil error g is the grant, in its own memory where
-// that suffices. It neither waits nor, once it ran, allocates.
-func (e *Engine) VerifyText(a *Attempt, typed []byte, g *Grant) (decided bool, err error) {
-	name, ok := normalizeASCII(a.Account)
-	if !ok || name == "" || len(name) > maxAccountName {
+// VerifyText is Verify of a clear text for those who have no time. The name and
+// the text stand in the place of a.Account and a.Proof; of neither anything is
+// kept. Where the account is not at hand, or the answer takes a write or the work
+// of a main password, it says false, and nothing happened. Else it is decided:
+// a.Account is what the account is called, and with a nil error g is the grant, in
+// its own memory where that suffices. It neither waits nor, once it ran, allocates.
+func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided bool, err error) {
+	var room [maxAccountName]byte
+	normal, ok := appendASCII(room[:0], name)
+	if !ok {
 		return false, nil
 	}
-	v := e.decideCleartext(context.Background(), e.policy.Load(), a, proof.MethodCleartext, verdict{name: name, hurried: true}, typed)
+	at := e.atHand(normal)
+	if at == nil {
+		return false, nil
+	}
+	a.Account = at.cached.name
+	v := verdict{name: a.Account, account: at, hurried: true}
+	v = e.decideCleartext(context.Background(), e.policy.Load(), a, proof.MethodCleartext, v, typed)
 	if v.putOff || v.reason == "" && e.guards() {
 		return false, nil
 	}
+	weigh(a, &v)
 	return true, e.conclude(a, proof.MethodCleartext, &v, g)
+}
+
+// weigh makes what the bridge could not answer with no grant.
+func weigh(a *Attempt, v *verdict) {
+	if v.reason != "" || a.Answerer == nil || len(v.reply) == 0 && (v.match == nil || v.match.reply == nil) {
+		return
+	}
+	g := v.grant()
+	if v.err = a.Answerer.Answerable(&g); v.err != nil {
+		v.reason = ReasonUnavailable
+	}
 }
 
 // methodOf returns the method of p, and none for no proof.
@@ -157,11 +178,7 @@ func (v verdict) later() verdict {
 // attempt ends here whatever was presented.
 func (e *Engine) withAccount(ctx context.Context, v verdict) (verdict, bool) {
 	var err error
-	if v.hurried {
-		if v.account = e.atHand(v.name); v.account == nil {
-			return v.later(), false
-		}
-	} else {
+	if v.account == nil { // else it was at hand
 		v.account, err = e.lookup(ctx, v.name)
 	}
 	switch KindOf(err) {

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/keywicket/keywicket/core"
@@ -252,7 +251,7 @@ func (r *request) sessionReport(event core.SessionEvent) (core.SessionReport, bo
 		return core.SessionReport{}, false
 	}
 	a := core.SessionReport{
-		Event: event, Client: r.client.Name, ID: r.nas() + string(id), Port: p.port(), Address: p.framedAddress(), Handle: r.handle(),
+		Event: event, Client: r.client.Name, ID: r.nas() + string(id), Port: (*spellings)(nil).port(p), Address: p.framedAddress(), Handle: r.handle(),
 		At: r.arrived.Add(-min(p.seconds(attrAcctDelayTime), maxDelayTime)), For: p.seconds(attrAcctSessionTime),
 		Every: p.seconds(attrAcctInterimInterval),
 	}
@@ -265,7 +264,7 @@ func (r *request) sessionReport(event core.SessionEvent) (core.SessionReport, bo
 		}
 	}
 	if name, count := p.find(attrUserName); count > 0 {
-		a.Account = r.table.account(string(name))
+		a.Account = string(r.table.account(name))
 	}
 	if station, count := p.find(attrCallingStationID); count > 0 {
 		a.Device = device(station)
@@ -299,17 +298,6 @@ func (p *packet) number(kind byte) uint32 {
 }
 
 func (p *packet) seconds(kind byte) time.Duration { return time.Duration(p.number(kind)) * time.Second }
-
-// port returns the port of the client that a device is at, or nothing.
-func (p *packet) port() string {
-	if value, count := p.find(attrNASPortID); count > 0 {
-		return printable(string(value))
-	}
-	if value, count := p.find(attrNASPort); count > 0 && len(value) == 4 {
-		return strconv.FormatUint(uint64(binary.BigEndian.Uint32(value)), 10)
-	}
-	return ""
-}
 
 // framedAddress returns the address that the device was given, or nothing:
 // RFC 2865, section 5.8, RFC 6911, section 3.1, RFC 3162, section 2.3.

@@ -31,11 +31,12 @@ type Verifier interface {
 // A Prompt is a Verifier that has the answer to some attempts at hand, so that
 // whoever reads from a socket can ask it by itself.
 type Prompt interface {
-	// VerifyText is Verify of a clear text, which stands in the place of
-	// a.Proof. It does no I/O and computes nothing for long: where that would be
-	// needed it says false, and nothing has happened. The grant is written to
-	// g, whose Session is used again. Nothing of a or typed is kept but strings.
-	VerifyText(a *core.Attempt, typed []byte, g *core.Grant) (decided bool, err error)
+	// VerifyText is Verify of a clear text; name and typed stand in the place of
+	// a.Account and a.Proof. It does no I/O and computes nothing for long: where
+	// that would be needed it says false, and nothing has happened. Else a.Account
+	// is what the account is called, and the grant is written to g, whose Session is
+	// used again. Nothing of a, name and typed is kept but the strings of a.
+	VerifyText(a *core.Attempt, name, typed []byte, g *core.Grant) (decided bool, err error)
 }
 
 // A Memory keeps, across restarts, which clients of RequireAuto have ever sent

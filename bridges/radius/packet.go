@@ -32,6 +32,8 @@ type packet struct {
 	n   int
 	at  [maxAttributes]uint16 // offsets of the attributes in raw
 
+	kinds [4]uint64 // a bit for each type of attribute that there is
+
 	signatures int // how many Message-Authenticator
 	signature  int // where the last one is
 }
@@ -39,7 +41,7 @@ type packet struct {
 // parse makes p a view of datagram. It allocates nothing and reads nothing
 // behind Length (RFC 2865, section 3).
 func (p *packet) parse(datagram []byte) drop {
-	p.raw, p.n, p.signatures = nil, 0, 0
+	p.raw, p.n, p.signatures, p.kinds = nil, 0, 0, [4]uint64{}
 	if len(datagram) < headerLen {
 		return dropLength
 	}
@@ -61,7 +63,9 @@ func (p *packet) parse(datagram []byte) drop {
 		}
 		p.at[p.n] = uint16(at)
 		p.n++
-		if p.raw[at] == attrMessageAuthenticator {
+		kind := p.raw[at]
+		p.kinds[kind/64] |= 1 << (kind % 64)
+		if kind == attrMessageAuthenticator {
 			p.signatures++
 			p.signature = at
 		}
@@ -85,6 +89,9 @@ func (p *packet) attribute(i int) []byte {
 
 // find returns the value of the first attribute of kind, and how many there are.
 func (p *packet) find(kind byte) (value []byte, count int) {
+	if !p.has(kind) {
+		return nil, 0
+	}
 	for i := range p.n {
 		if a := p.attribute(i); a[0] == kind {
 			if count == 0 {
@@ -97,15 +104,15 @@ func (p *packet) find(kind byte) (value []byte, count int) {
 }
 
 // has says whether there is an attribute of kind.
-func (p *packet) has(kind byte) bool {
-	_, count := p.find(kind)
-	return count > 0
-}
+func (p *packet) has(kind byte) bool { return p.kinds[kind/64]&(1<<(kind%64)) != 0 }
 
 // vendor returns the value of the first attribute kind of one vendor, and how
 // many there are, in the usual form of RFC 2865, section 5.26. A malformed
 // Vendor-Specific has none.
 func (p *packet) vendor(vendor uint32, kind byte) (value []byte, count int) {
+	if !p.has(attrVendorSpecific) {
+		return nil, 0
+	}
 	for i := range p.n {
 		a := p.attribute(i)
 		if a[0] != attrVendorSpecific || len(a) < 6 || binary.BigEndian.Uint32(a[2:]) != vendor {

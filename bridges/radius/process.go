@@ -124,7 +124,10 @@ func (s *Server) conclude(r *request, a *core.Attempt, g *core.Grant, err error,
 		s.hush(r, dropThrottled)
 	default:
 		why := dropInternal
-		if core.KindOf(err) == core.KindUnavailable {
+		switch {
+		case errors.Is(err, errReplyUnknown):
+			why = dropReplyUnknown
+		case core.KindOf(err) == core.KindUnavailable:
 			why = dropUnavailable
 		}
 		s.give(r, why)
@@ -170,7 +173,7 @@ func (s *Server) accept(r *request, g *core.Grant, l *lane) {
 		s.trouble(r, "Access-Accept not sent", err)
 		return
 	}
-	if s.answered(r, reply, time.Now()) {
+	if s.answered(r, reply, l.clock()) {
 		s.reply(l, reply, &r.path)
 		s.seeRequest(r, outcome{reply: reply})
 	}
@@ -199,7 +202,7 @@ func (s *Server) reject(r *request, account string, l *lane) {
 	if most := uint64(wait / 4); most > 0 {
 		wait += time.Duration(s.verifier.Jitter(account) % (most + 1))
 	}
-	p, now, due := r.client.peer, time.Now(), r.arrived.Add(wait)
+	p, now, due := r.client.peer, l.clock(), r.arrived.Add(wait)
 	switch {
 	case due.After(now):
 		if !s.delays.add(due, r.client.mostDelayed(wait), reply, &r.path, p, r.exchange) {

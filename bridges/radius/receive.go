@@ -17,10 +17,7 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 		}
 	}()
 	l.request.exchange = nil
-	now := l.now
-	if now.IsZero() {
-		now = time.Now()
-	}
+	now := l.clock()
 	t := s.table.Load()
 	source := from.source()
 	c := t.client(source)
@@ -133,10 +130,10 @@ func (s *Server) atOnce(t *table, c *client, k *key, e *exchange, l *lane, from 
 	}
 	r := &l.request
 	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, k, e, now
-	typed := r.onlyText()
+	name, typed := r.onlyText()
 	if typed != nil {
 		l.attempt = r.attemptOf(&l.spelled)
-		decided, err := s.prompt.VerifyText(&l.attempt, typed, &l.grant)
+		decided, err := s.prompt.VerifyText(&l.attempt, name, typed, &l.grant)
 		clear(r.password[:])
 		if decided {
 			s.conclude(r, &l.attempt, &l.grant, err, l)

@@ -142,9 +142,22 @@ func (t *table) attributes(c *client, g *core.Grant) ([]Attribute, error) {
 	if g.Profile != "" {
 		all = override(all, t.config.Replies.Profiles[g.Profile])
 	}
-	if len(g.Reply) == 0 {
-		return all, nil
+	own, err := t.ownReply(g)
+	if err != nil || len(own) == 0 {
+		return all, err
 	}
+	return override(all, own), nil
+}
+
+// Answerable says which attribute of g cannot be sent: then there is no answer,
+// and no grant either.
+func (t *table) Answerable(g *core.Grant) error {
+	_, err := t.ownReply(g)
+	return err
+}
+
+// ownReply returns the attributes that the grant itself has.
+func (t *table) ownReply(g *core.Grant) ([]Attribute, error) {
 	var own []Attribute
 	for _, r := range g.Reply {
 		a, err := t.config.dictionary().ParseReply(r.Name, r.Value)
@@ -153,7 +166,7 @@ func (t *table) attributes(c *client, g *core.Grant) ([]Attribute, error) {
 		}
 		own = append(own, a)
 	}
-	return override(all, own), nil
+	return own, nil
 }
 
 // override returns before without what after has too, then after.

@@ -1,6 +1,7 @@
 package radius
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 	"time"
@@ -65,33 +66,34 @@ const (
 // attempt decodes r. This is the first time that anything in it is decoded.
 func (r *request) attempt() core.Attempt {
 	a := r.attemptOf(nil)
-	if name, count := r.packet.find(attrUserName); count == 1 && len(name) > 0 && !r.asksWithoutPassword() {
+	name, count := r.packet.find(attrUserName)
+	if count > 0 {
+		a.Account = string(r.table.account(name))
+	}
+	if count == 1 && len(name) > 0 && !r.asksWithoutPassword() {
 		a.Proof = oneMethod(r)
 	}
 	return a
 }
 
-// onlyText decodes the password of r, if that is all that r presents and is
-// well-formed; else it returns nil.
-func (r *request) onlyText() []byte {
+// onlyText decodes the account's name and the password of r, if these are all that
+// r presents and are well-formed; else typed is nil.
+func (r *request) onlyText() (name, typed []byte) {
 	name, count := r.packet.find(attrUserName)
 	if count != 1 || len(name) == 0 || r.asksWithoutPassword() || !r.client.takes(proof.MethodCleartext) {
-		return nil
+		return nil, nil
 	}
 	if only, one := onlyMethod(&r.packet); !one || only != (pap{}) {
-		return nil
+		return nil, nil
 	}
-	return pap{}.text(r)
+	return r.table.account(name), pap{}.text(r)
 }
 
-// attemptOf is attempt without the proof.
+// attemptOf is attempt without the account and the proof.
 func (r *request) attemptOf(known *spellings) core.Attempt {
-	a := core.Attempt{Service: r.client.service, Client: r.client.Name, Source: r.source(), Port: r.packet.port()}
+	a := core.Attempt{Service: r.client.service, Client: r.client.Name, Source: r.source(), Port: known.port(&r.packet), Answerer: r.table}
 	if station, count := r.packet.find(attrCallingStationID); count > 0 {
 		a.Device = known.device(station)
-	}
-	if name, count := r.packet.find(attrUserName); count > 0 {
-		a.Account = r.table.account(known.name(name))
 	}
 	return a
 }
@@ -122,14 +124,14 @@ func grantable(p proof.Proof) bool {
 }
 
 // account returns the account that a User-Name means under the realm rule.
-func (t *table) account(name string) string {
+func (t *table) account(name []byte) []byte {
 	if t.config.Realm != RealmStrip {
 		return name
 	}
-	if _, rest, ok := strings.Cut(name, `\`); ok && rest != "" {
+	if _, rest, ok := bytes.Cut(name, []byte(`\`)); ok && len(rest) > 0 {
 		name = rest
 	}
-	if at := strings.LastIndexByte(name, '@'); at > 0 {
+	if at := bytes.LastIndexByte(name, '@'); at > 0 {
 		name = name[:at]
 	}
 	return name

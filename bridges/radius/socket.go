@@ -99,6 +99,15 @@ type lane struct {
 	spelled  spellings
 }
 
+// clock is when the datagrams at hand were read, which is recent enough for all
+// that lasts a second; without a lane it is now.
+func (l *lane) clock() time.Time {
+	if l == nil || l.now.IsZero() {
+		return time.Now()
+	}
+	return l.now
+}
+
 // read hands every datagram of c to the server until c is closed.
 func (s *Server) read(ctx context.Context, k *socket, c *datagram.Conn) {
 	l, r := &lane{out: c.NewWriter()}, c.NewReader()

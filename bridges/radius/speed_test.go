@@ -38,7 +38,7 @@ func TestSignInAllocatesNothing(t *testing.T) {
 		}
 	}
 	for settled, g := 0, (core.Grant{}); settled < 100; settled++ { // news of what was written empty the cache once more
-		if decided, err := e.VerifyText(&core.Attempt{Account: e.names[0], Service: "radius/vpn1"}, []byte(e.texts[0]), &g); err != nil {
+		if decided, err := e.VerifyText(&core.Attempt{Service: "radius/vpn1"}, []byte(e.names[0]), []byte(e.texts[0]), &g); err != nil {
 			t.Fatal(err)
 		} else if !decided {
 			settled = 0
@@ -56,7 +56,8 @@ func TestSignInAllocatesNothing(t *testing.T) {
 		more [][]byte
 	}{
 		"accept":             {e.texts[0], codeAccessAccept, nil},
-		"accept of a device": {e.texts[0], codeAccessAccept, [][]byte{attr(31, "02-00-5E-10-00-01")}},
+		"accept of a device": {e.texts[0], codeAccessAccept, [][]byte{attr(31, "02-00-5E-10-00-01"), attr(attrNASPort, "\x00\x01\x02\x03")}},
+		"accept of a port":   {e.texts[0], codeAccessAccept, [][]byte{attr(attrNASPortID, "ge-0/0/1:100")}},
 		"reject":             {otherText(t), codeAccessReject, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,13 +1,18 @@
 package radius
 
+import (
+	"encoding/binary"
+	"strconv"
+)
+
 // maxSpellings is how many spellings of a kind are kept; then all are forgotten.
 const maxSpellings = 1 << 15
 
-// spellings keep the strings that names and devices were made into, so that
+// spellings keep the strings that devices and ports were made into, so that
 // those who come often are not allocated each time. A nil one keeps none. It is
 // for one goroutine.
 type spellings struct {
-	names, devices map[string]string // by what stood in the packet
+	devices, portIDs, ports map[string]string // by what stood in the packet
 }
 
 func spelled(known *map[string]string, raw []byte, spell func(raw []byte) string) string {
@@ -23,18 +28,34 @@ func spelled(known *map[string]string, raw []byte, spell func(raw []byte) string
 	return text
 }
 
-// name returns a User-Name as a string.
-func (k *spellings) name(raw []byte) string {
-	if k == nil {
-		return string(raw)
-	}
-	return spelled(&k.names, raw, func(raw []byte) string { return string(raw) })
-}
-
 // device returns what device does.
 func (k *spellings) device(raw []byte) string {
 	if k == nil {
 		return device(raw)
 	}
 	return spelled(&k.devices, raw, device)
+}
+
+// port returns the port of the client that a device is at, or nothing.
+func (k *spellings) port(p *packet) string {
+	if value, count := p.find(attrNASPortID); count > 0 {
+		if k == nil {
+			return portID(value)
+		}
+		return spelled(&k.portIDs, value, portID)
+	}
+	value, count := p.find(attrNASPort)
+	switch {
+	case count == 0 || len(value) != 4:
+		return ""
+	case k == nil:
+		return portNumber(value)
+	}
+	return spelled(&k.ports, value, portNumber)
+}
+
+func portID(raw []byte) string { return printable(string(raw)) }
+
+func portNumber(raw []byte) string {
+	return strconv.FormatUint(uint64(binary.BigEndian.Uint32(raw)), 10)
 }

@@ -149,5 +149,5 @@ func (w *Watch) wants(t *table, c *client, raw []byte) bool {
 		return false
 	}
 	name, _ := p.find(attrUserName)
-	return strings.EqualFold(string(name), w.filter.User) || strings.EqualFold(t.account(string(name)), w.filter.User)
+	return strings.EqualFold(string(name), w.filter.User) || strings.EqualFold(string(t.account(name)), w.filter.User)
 }

@@ -83,11 +83,36 @@ func TestReplyOfOneAppPassword(t *testing.T) {
 
 	writeFile(t, s.path("dictionary.acme"), "# nothing any more\n")
 	s.reload()
+	uses := s.uses(alain, "TV")
 	if a := s.radclientWith([]string{"-r", "1", "-t", "1"}, userName(alain), userPassword(rotated.Password)); a.code != silence {
 		t.Errorf("without its attribute: %s", a.text)
+	}
+	var attempts []struct {
+		Result, Reason string
+		AppPassword    struct{ Name string } `json:"app_password"`
+	}
+	s.decode(&attempts, "", "why", alain)
+	if got := attempts[0]; got.Result != "refused" || got.Reason != "unavailable" || got.AppPassword.Name != "TV" || s.uses(alain, "TV") != uses {
+		t.Errorf("what was met with silence is recorded as %+v, and used %d times after %d", got, s.uses(alain, "TV"), uses)
 	}
 	s.expect(accept, alain, o.first.Password)
 	if out := s.ok("", "status"); !strings.Contains(out, "dropped, reply-unknown: 1") {
 		t.Error(out)
 	}
+}
+
+// uses returns how often an app password was used.
+func (s *site) uses(account, name string) int {
+	s.t.Helper()
+	var all []struct {
+		Name string
+		Uses int
+	}
+	s.decode(&all, "", "app-password", "list", account)
+	for _, p := range all {
+		if p.Name == name {
+			return p.Uses
+		}
+	}
+	return -1
 }

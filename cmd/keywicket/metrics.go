@@ -81,9 +81,9 @@ func (v timedVerifier) Verify(ctx context.Context, a core.Attempt) (core.Grant, 
 	return g, err
 }
 
-func (v timedVerifier) VerifyText(a *core.Attempt, typed []byte, g *core.Grant) (decided bool, err error) {
+func (v timedVerifier) VerifyText(a *core.Attempt, name, typed []byte, g *core.Grant) (decided bool, err error) {
 	start := time.Now()
-	decided, err = v.Engine.VerifyText(a, typed, g)
+	decided, err = v.Engine.VerifyText(a, name, typed, g)
 	if decided {
 		v.seconds.Observe(time.Since(start).Seconds())
 	}

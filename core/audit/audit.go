@@ -93,6 +93,8 @@ type Log struct {
 	stop chan struct{}
 	done chan struct{}
 
+	dates dates
+
 	closing  sync.Once
 	closeErr error
 
@@ -145,10 +147,10 @@ func unavailable(op string, err error) error {
 func (l *Log) Record(e core.Event) error {
 	var space [bufferedOctets]byte
 	at := e.Time
-	if year := at.Year(); at.IsZero() || year < 1 || year > 9999 {
+	if second := at.Unix(); second <= firstTime || second >= endOfTime {
 		at = l.opt.Now()
 	}
-	body := append(appendBody(space[:0], &e, at), '\n')
+	body := append(appendBody(space[:0], &e, at, &l.dates), '\n')
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,11 +161,13 @@ func (l *Log) Record(e core.Event) error {
 		l.dropped++
 		return unavailable("record an event", l.full())
 	}
+	if len(l.pending) == 0 {
+		signal(l.wake)
+	}
 	l.noteDropped()
 	l.pending = append(l.pending, body...)
 	l.octets += len(body)
 	l.recorded++
-	signal(l.wake)
 	if l.failure == nil && (len(l.pending) >= hurryOctets || l.recorded-l.written > uint64(l.opt.Buffer)/2) {
 		signal(l.rush)
 	}
@@ -186,7 +190,7 @@ func (l *Log) noteDropped() {
 	}
 	e := core.Event{Kind: EventDropped, Detail: fmt.Sprintf("%d events could not be recorded", l.dropped)}
 	before := len(l.pending)
-	l.pending = append(appendBody(l.pending, &e, l.opt.Now()), '\n')
+	l.pending = append(appendBody(l.pending, &e, l.opt.Now(), &l.dates), '\n')
 	l.octets += len(l.pending) - before
 	l.recorded++
 	l.dropped = 0

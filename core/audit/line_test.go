@@ -31,7 +31,7 @@ func TestGoldenLines(t *testing.T) {
 	}
 	for i, want := range goldenLines() {
 		e := []core.Event{fullEvent(), {Kind: core.EventDeleted, Account: "é\u202e😀\xff\n\u2028"}}[i]
-		line := appendEnd(appendBody(nil, &e, fullEvent().Time), 0, &c)
+		line := appendEnd(appendBody(nil, &e, fullEvent().Time, new(dates)), 0, &c)
 		if string(line) != want+"\n" {
 			t.Errorf("line %d is\n%swant\n%s", i+1, line, want)
 		}
@@ -40,7 +40,7 @@ func TestGoldenLines(t *testing.T) {
 
 // TestEveryField fails for a field of an event that does not reach the line.
 func TestEveryField(t *testing.T) {
-	line := func(e core.Event) string { return string(appendBody(nil, &e, e.Time)) }
+	line := func(e core.Event) string { return string(appendBody(nil, &e, e.Time, new(dates))) }
 	var walk func(t *testing.T, e *core.Event, v reflect.Value, name string)
 	walk = func(t *testing.T, e *core.Event, v reflect.Value, name string) {
 		before := line(*e)
@@ -72,7 +72,7 @@ func TestEveryField(t *testing.T) {
 
 func TestFieldOrder(t *testing.T) {
 	e := fullEvent()
-	line := appendEnd(appendBody(nil, &e, e.Time), 0, &chain{key: newSigner(testKey(1))})
+	line := appendEnd(appendBody(nil, &e, e.Time, new(dates)), 0, &chain{key: newSigner(testKey(1))})
 	dec := json.NewDecoder(bytes.NewReader(line))
 	var names []string
 	depth, key := 0, true
@@ -121,7 +121,7 @@ func TestLongestLine(t *testing.T) {
 		Kind: core.EventKind(long), Actor: long, Account: long, AppPassword: core.Ref{ID: long, Name: long}, Service: long,
 		Source: long, Device: long, Method: "x", Reason: core.Reason(long), Detail: long,
 	}
-	line := appendEnd(appendBody(nil, &e, time.Now()), 0, &chain{key: newSigner(testKey(1)), seq: 1 << 63})
+	line := appendEnd(appendBody(nil, &e, time.Now(), new(dates)), 0, &chain{key: newSigner(testKey(1)), seq: 1 << 63})
 	if len(line) > maxLine*3/4 {
 		t.Errorf("a line of %d octets; at most %d are read", len(line), maxLine)
 	}
@@ -147,7 +147,7 @@ func FuzzLine(f *testing.F) {
 			Service: service, Source: rest, Device: device, Method: "chap", Reason: core.Reason(account), Detail: rest,
 		}
 		c := &chain{key: newSigner(testKey(1))}
-		line, ok := bytes.CutSuffix(appendEnd(appendBody(nil, &e, fullEvent().Time), 0, c), []byte("\n"))
+		line, ok := bytes.CutSuffix(appendEnd(appendBody(nil, &e, fullEvent().Time, new(dates)), 0, c), []byte("\n"))
 		if !ok || len(line) > maxLine {
 			t.Fatalf("%q is no line", line)
 		}

@@ -86,12 +86,14 @@ func TestClosed(t *testing.T) {
 func TestFlush(t *testing.T) {
 	opt := testOptions(t)
 	l := open(t, opt)
-	if err := l.Record(attempt("a")); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(5 * time.Second); len(readAll(t, opt.Dir, Filter{Account: "a"})) == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("an event was not written")
+	for n := range 3 {
+		if err := l.Record(attempt("a")); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(5 * time.Second); len(readAll(t, opt.Dir, Filter{Account: "a"})) == n; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("event %d was not written", n)
+			}
 		}
 	}
 	for range 1000 {
@@ -325,6 +327,38 @@ func TestRemovedWhileWritten(t *testing.T) {
 	}
 }
 
+// Recording allocates nothing, but for the buffer and the date once a second.
+func TestRecordAllocatesNothing(t *testing.T) {
+	l := open(t, testOptions(t))
+	e := signIn(1)
+	if n := testing.AllocsPerRun(10000, func() {
+		if err := l.Record(e); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// The buffer of a batch is used again by the one after the next, however large,
+// until much smaller ones do.
+func TestBufferIsKept(t *testing.T) {
+	w := &writer{}
+	batch := func(old []byte, octets int) []byte {
+		w.at = len(w.bodies) // they are written
+		return w.take(append(old, make([]byte, octets)...))
+	}
+	large := batch(nil, 8*spareOctets)
+	large = batch(large, 8*spareOctets)
+	if cap(large) < 8*spareOctets {
+		t.Errorf("of 8 MiB, %d octets are kept", cap(large))
+	}
+	small := batch(large, 100)
+	if small = batch(small, 100); cap(small) > spareOctets {
+		t.Errorf("%d octets are kept for 100", cap(small))
+	}
+}
+
 func TestManyGoroutines(t *testing.T) {
 	opt := testOptions(t)
 	opt.MaxBytes = 20000
@@ -366,19 +400,4 @@ func TestManyGoroutines(t *testing.T) {
 	if len(next) != writers || next["writer0"] != events {
 		t.Errorf("%v were written", next)
 	}
-}
-
-func BenchmarkRecord(b *testing.B) {
-	opt := testOptions(b)
-	opt.Now = time.Now
-	l := open(b, opt)
-	e := fullEvent()
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			for l.Record(e) != nil { // the disk is slower
-				time.Sleep(time.Millisecond)
-			}
-		}
-	})
 }

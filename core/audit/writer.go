@@ -22,7 +22,8 @@ const (
 	// outOctets is how much is written with one call.
 	outOctets = 64 << 10
 
-	// spareOctets is the most that is kept for the next batch when empty.
+	// spareOctets is the most that is kept for the next batch, unless the last
+	// one needed more.
 	spareOctets = 1 << 20
 )
 
@@ -63,7 +64,7 @@ func (w *writer) take(bodies []byte) []byte {
 	}
 	free := w.bodies[:0]
 	w.bodies, w.at = bodies, 0
-	if cap(free) > spareOctets {
+	if cap(free) > max(spareOctets, 4*len(bodies)) {
 		return nil
 	}
 	return free
@@ -86,16 +87,18 @@ func (w *writer) write() error {
 		if w.at == len(w.bodies) {
 			break
 		}
+		old := w.opt.Now().Sub(w.opened) >= w.opt.MaxAge
 		for w.at < len(w.bodies) && len(w.out) < outOctets {
 			end := w.at + bytes.IndexByte(w.bodies[w.at:], '\n')
 			body := w.bodies[w.at:end]
-			if w.full(len(body)) {
+			if w.full(len(body), old) {
 				if len(w.out) > 0 {
 					break
 				}
 				if err := w.follow(""); err != nil {
 					return err
 				}
+				old = false
 			}
 			w.event(body)
 			w.at = end + 1
@@ -121,14 +124,15 @@ func (w *writer) event(body []byte) {
 // own makes a line of an event of the log itself.
 func (w *writer) own(e core.Event, m FileMark) {
 	start := len(w.out)
-	w.out = appendEnd(appendMark(appendBody(w.out, &e, w.opt.Now()), m), start, &w.chain)
+	w.out = appendEnd(appendMark(appendBody(w.out, &e, w.opt.Now(), new(dates)), m), start, &w.chain)
 }
 
-// full says whether a line with that body goes to another file.
-func (w *writer) full(body int) bool {
+// full says whether a line with that body goes to another file than this one,
+// which may be old.
+func (w *writer) full(body int, old bool) bool {
 	line := int64(body + len(`,"seq":18446744073709551615`) + macTail + 1)
 	return w.next || w.events > 0 &&
-		(w.size+int64(len(w.out))+line > w.opt.MaxBytes || w.opt.Now().Sub(w.opened) >= w.opt.MaxAge)
+		(old || w.size+int64(len(w.out))+line > w.opt.MaxBytes)
 }
 
 // drain writes the lines in out, and then removes what they doom.
