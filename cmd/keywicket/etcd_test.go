@@ -99,6 +99,33 @@ func TestEtcdNodes(t *testing.T) {
 	until(t, "the shared store serves", func() bool { return !b.copyStatus().Serving })
 }
 
+// TestEtcdFull: where etcd is over its quota sign-ins go on, nothing is changed,
+// and the operator is told what helps; when that was done, all is well.
+func TestEtcdFull(t *testing.T) {
+	needRadclient(t)
+	c := etcdtest.Start(t, 1, etcdtest.Options{Args: []string{"--quota-backend-bytes", "8388608"}})
+	s := etcdSite(t, etcdPlugin(t), c.Members[0].URL)
+	s.start()
+	o := s.enroll(alain)
+	second := s.create(alain, "second")
+	s.expect(accept, alain, second.Password)
+	c.Fill()
+	s.refused(3, "compact its history", "", "app-password", "create", alain, "--name", "third")
+	s.refused(3, "compact its history", "", "app-password", "delete", alain, second.ID, "--yes")
+	s.expect(accept, alain, second.Password)
+	until(t, "status says so", func() bool {
+		r := s.run("", "status")
+		return r.code == 0 && strings.Contains(r.out, "over its quota") && strings.Contains(r.out, "disarm the alarm")
+	})
+	s.restart()
+	s.expect(accept, alain, o.first.Password)
+	s.expect(reject, alain, "wrong-wrong")
+	c.Drain()
+	until(t, "status is good", func() bool { return !strings.Contains(s.run("", "status").out, "quota") })
+	s.ok("", "app-password", "delete", alain, second.ID, "--yes")
+	s.expect(reject, alain, second.Password)
+}
+
 // TestEtcdPluginCheck: the plugin keeps the contract as a plugin too.
 func TestEtcdPluginCheck(t *testing.T) {
 	c := etcdtest.Start(t, 3, etcdtest.Options{})

@@ -34,6 +34,11 @@ type Config struct {
 	// Timeout bounds each request, whatever its context says. 0: 5 s.
 	Timeout time.Duration `json:"-"`
 
+	// Quota is etcd's --quota-backend-bytes, for versions before 3.6, which do
+	// not tell. 0: not known. Where it is known, the last tenth is kept for what
+	// takes access away.
+	Quota int64 `json:"quota_bytes"`
+
 	// Logger hears of members lost and found. nil: nobody does.
 	Logger *slog.Logger `json:"-"`
 
@@ -79,6 +84,9 @@ func (c Config) check() error {
 	}
 	if c.Timeout < 0 {
 		fault("timeout: %v is none", c.Timeout)
+	}
+	if c.Quota < 0 {
+		fault("quota_bytes: %d is none", c.Quota)
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		fault("cert_file and key_file belong together")

@@ -109,7 +109,7 @@ func TestConfig(t *testing.T) {
 		{etcdstore.Config{}, []string{"endpoints: at least one"}},
 		{etcdstore.Config{Endpoints: []string{"127.0.0.1:2379", "ftp://a:1", "https://u:p@a:1", "https://a:1/x"}}, []string{`"127.0.0.1:2379"`, `"ftp://a:1"`, `https://u:xxxxx@a:1`, `a:1/x`}},
 		{etcdstore.Config{Endpoints: []string{"https://a:1"}, Prefix: "kw"}, []string{`prefix: "kw" has to end in "/"`}},
-		{etcdstore.Config{Endpoints: []string{"https://a:1"}, Prefix: strings.Repeat("k", 200) + "/", Timeout: -1}, []string{"128 octets", "timeout"}},
+		{etcdstore.Config{Endpoints: []string{"https://a:1"}, Prefix: strings.Repeat("k", 200) + "/", Timeout: -1, Quota: -1}, []string{"128 octets", "timeout", "quota_bytes"}},
 		{etcdstore.Config{Endpoints: []string{"https://a:1"}, CertFile: empty, Username: "u"}, []string{"cert_file and key_file", "username and password_file"}},
 		{etcdstore.Config{Endpoints: []string{"https://a:1"}, CAFile: empty, Username: "u", PasswordFile: empty}, []string{"ca_file: " + empty, "password_file: the first line"}},
 		{etcdstore.Config{Endpoints: []string{"https://a:1"}, CAFile: "absent", CertFile: "absent", KeyFile: "absent", Username: "u", PasswordFile: "absent"}, []string{"ca_file: open", "password_file: open"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -237,22 +238,68 @@ func TestCompacted(t *testing.T) {
 	heardAll(t, events, s, "after")
 }
 
-// TestFull: an etcd over its quota says ErrFull, and reads go on.
+// TestFull: an etcd over its quota says ErrFull and what helps, reads go on, and
+// so do writes when that was done.
 func TestFull(t *testing.T) {
 	t.Parallel()
-	c := etcdtest.Start(t, 1, etcdtest.Options{Args: []string{"--quota-backend-bytes", fmt.Sprint(4 << 20)}})
+	c := etcdtest.Start(t, 1, etcdtest.Options{Args: []string{"--quota-backend-bytes", fmt.Sprint(8 << 20)}})
 	s := open(t, etcdstore.Config{Endpoints: c.URLs()})
 	must(t, s, "first", "v")
-	var err error
-	for i := 0; i < 100 && err == nil; i++ {
-		_, err = s.Apply(t.Context(), put(fmt.Sprint(i), string(make([]byte, store.MaxValue))))
-	}
-	if !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnavailable) {
+	c.Fill()
+	_, err := s.Apply(t.Context(), put("second", "v"))
+	if !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "compact its history") {
 		t.Fatalf("filled: %v", err)
 	}
 	want(t, s, "first", "v")
+	s.Used()
+	if err := s.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "takes no writes") {
+		t.Errorf("the health of a full one: %v", err)
+	}
+	if _, err := s.Apply(t.Context(), store.Batch{{Action: store.Put, Key: "first", Revokes: true}}); !errors.Is(err, store.ErrFull) {
+		t.Errorf("what takes access away: %v", err)
+	}
+	c.Drain()
+	s.Used()
+	must(t, s, "second", "v")
+	if err := s.Health(t.Context()); err != nil {
+		t.Errorf("the health after that: %v", err)
+	}
+}
+
+// TestReserve: near the quota, where it is known, only what takes access away is
+// written, and once etcd is compacted and defragmented everything is.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	const quota = 16 << 20
+	c := etcdtest.Start(t, 1, etcdtest.Options{Args: []string{"--quota-backend-bytes", fmt.Sprint(quota), "--backend-batch-limit", "1"}})
+	s := open(t, etcdstore.Config{Endpoints: c.URLs(), Quota: quota})
+	must(t, s, "first", "v")
+	var err error
+	for i := 0; i < 1000 && err == nil; i++ { // the same again: it is its past that takes the room
+		_, err = s.Apply(t.Context(), put("large", string(make([]byte, store.MaxValue))))
+		s.Used()
+	}
+	if !errors.Is(err, store.ErrFull) || !strings.Contains(err.Error(), "a quota of 16 MiB") {
+		t.Fatalf("filled: %v", err)
+	}
+	if err := s.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "takes access away") {
+		t.Errorf("the health near the quota: %v", err)
+	}
+	want(t, s, "first", "v")
+	for range 10 {
+		if _, err := s.Apply(t.Context(), store.Batch{{Action: store.Put, Key: "first", Value: make([]byte, 8<<10), Revokes: true}}); err != nil {
+			t.Fatalf("what takes access away: %v", err)
+		}
+	}
 	if _, err := s.Apply(t.Context(), store.Batch{{Action: store.Delete, Key: "first"}}); err != nil {
-		t.Logf("a deletion: %v", err) // etcd lets it through or not, by its version
+		t.Errorf("a removal: %v", err)
+	}
+	c.Compact()
+	c.Ctl("defrag")
+	s.Used()
+	must(t, s, "second", "v") // without an alarm to disarm
+	if err := s.Health(t.Context()); err != nil {
+		t.Errorf("the health after that: %v", err)
 	}
 }
 

@@ -114,12 +114,16 @@ func failFast(ctx context.Context, method string, req, reply any, cc *grpc.Clien
 func (s *Store) watchOver(l *link) error {
 	t := time.NewTicker(heartbeat)
 	defer t.Stop()
-	for {
+	for n := 0; ; n++ {
+		if n%inspectEvery == 0 {
+			s.inspect(l)
+		}
 		select {
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		case <-t.C:
 		case <-s.doubt: // a call has failed
+			n = -1 // perhaps as there is no more room
 		}
 		if err := s.beat(l, heartbeatTimeout); err != nil {
 			return err

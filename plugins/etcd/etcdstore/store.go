@@ -42,6 +42,7 @@ type Store struct {
 	current  *link
 	down     bool          // no member answers
 	trouble  error         // why current is nil
+	space    space         // as etcd said last
 	changed  chan struct{} // closed when any of these changes
 }
 
@@ -77,12 +78,13 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Health says why no member answers; nil where one does.
+// Health says why no member answers, or why nothing can be written; nil where
+// all is well.
 func (s *Store) Health(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current != nil {
-		return nil
+		return s.space.err()
 	}
 	return fmt.Errorf("%w: no member of etcd answers: %w", store.ErrUnavailable, s.trouble)
 }
@@ -216,6 +218,9 @@ func (s *Store) Apply(ctx context.Context, b store.Batch) (store.Revision, error
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
+	if err := s.room(b); err != nil {
+		return 0, err
+	}
 	demands, ops, possible := s.transaction(b)
 	if !possible {
 		return 0, fmt.Errorf("%w: no entry has such a revision", store.ErrConflict)
@@ -279,7 +284,7 @@ func fault(err error) error {
 	kind := store.ErrUnavailable
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		kind = store.ErrFull
+		return fmt.Errorf("%w: etcd is over its quota: %s (%w)", store.ErrFull, remedy, err)
 	case errors.Is(err, rpctypes.ErrCorrupt):
 		kind = store.ErrDamaged
 	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):

@@ -116,7 +116,9 @@ func (c *Cluster) Ctl(args ...string) string {
 	return string(out)
 }
 
-func (c *Cluster) try(args ...string) ([]byte, error) {
+func (c *Cluster) try(args ...string) ([]byte, error) { return c.tryInput("", args...) }
+
+func (c *Cluster) tryInput(input string, args ...string) ([]byte, error) {
 	all := append([]string{"--endpoints", strings.Join(c.URLs(), ","), "--command-timeout", "10s"}, args...)
 	if c.tls != nil {
 		all = append(all, "--cacert", c.tls.CA, "--cert", c.tls.ClientCert, "--key", c.tls.ClientKey)
@@ -125,6 +127,7 @@ func (c *Cluster) try(args ...string) ([]byte, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "etcdctl", all...)
 	cmd.Env = append(os.Environ(), "ETCDCTL_API=3")
+	cmd.Stdin = strings.NewReader(input)
 	return cmd.CombinedOutput()
 }
 
