@@ -25,24 +25,23 @@ func Parse(typed []byte) (Text, error) {
 	}
 	var sum checksum
 	for len(typed) > 0 {
-		r, size := utf8.DecodeRune(typed)
+		value, size := int(octets[typed[0]]), 1
+		if value == beyond {
+			var r rune
+			if r, size = utf8.DecodeRune(typed); separates(r) {
+				value = separator
+			}
+		}
 		typed = typed[size:]
-		if separates(r) {
+		if value == separator {
 			continue
-		}
-		if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		value := -1
-		if r < utf8.RuneSelf {
-			value = strings.IndexByte(alphabet, byte(r))
 		}
 		if value < 0 || t.letters == Long {
 			t.Wipe()
 			return Text{}, ErrShape
 		}
 		sum.add(value)
-		t.push(byte(r))
+		t.push(alphabet[value])
 	}
 	switch {
 	case !isShape(t.Letters()):
@@ -54,6 +53,30 @@ func Parse(typed []byte) (Text, error) {
 	}
 	return t, nil
 }
+
+// What an octet is, where it is no letter. A letter has its value, which is 0 or more.
+const (
+	none      = -1 - iota // is refused
+	separator             // is left out
+	beyond                // begins a rune that is not of ASCII
+)
+
+// octets says what each octet is.
+var octets = func() (all [256]int8) {
+	for c := range all {
+		switch value := strings.IndexRune(alphabet, unicode.ToLower(rune(c))); {
+		case c >= utf8.RuneSelf:
+			all[c] = beyond
+		case value >= 0:
+			all[c] = int8(value)
+		case separates(rune(c)):
+			all[c] = separator
+		default:
+			all[c] = none
+		}
+	}
+	return all
+}()
 
 // separates reports whether r is left out of the canonical form: white space,
 // dashes, and what a web page or a word processor puts between letters without

@@ -109,7 +109,7 @@ func isShape(letters int) bool {
 // A checksum is the running sum of the letter values. With values x1 to xn a
 // text is right if the sum of xi·5^i is 0 modulo 23. Divided by 5^n that is
 // Horner's rule with the inverse of 5, which is 14.
-type checksum int
+type checksum uint32
 
 func (c *checksum) add(value int) { *c = (*c*14 + checksum(value)) % checksum(base) }
 

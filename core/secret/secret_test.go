@@ -11,6 +11,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 // vector is the one of the design: 19 letters and their check letter.
@@ -124,6 +126,27 @@ func TestParseCanonicalForm(t *testing.T) {
 		}
 		if !Shaped(typed) {
 			t.Errorf("%s: not Shaped", name)
+		}
+	}
+}
+
+// Every octet is a letter, left out or refused, and every rune left out or refused.
+func TestParseEveryRune(t *testing.T) {
+	letters := alphabet + strings.ToUpper(alphabet)
+	for c := range 256 {
+		_, err := Parse(append([]byte{byte(c)}, vector[1:]...))
+		if isLetter := strings.IndexByte(letters, byte(c)) >= 0; isLetter == errors.Is(err, ErrShape) {
+			t.Errorf("the octet %#x in the place of a letter: %v", c, err)
+		}
+		_, err = Parse(append([]byte(vector), byte(c)))
+		if leftOut := strings.IndexByte("\t\n\v\f\r -", byte(c)) >= 0; leftOut == errors.Is(err, ErrShape) {
+			t.Errorf("the octet %#x behind the letters: %v", c, err)
+		}
+	}
+	for r := rune(utf8.RuneSelf); r <= unicode.MaxRune; r++ {
+		leftOut := unicode.In(r, unicode.White_Space, unicode.Pd) || strings.ContainsRune("\u00ad\u2212\u200b\u2060\ufeff", r)
+		if _, err := Parse(append([]byte(vector), string(r)...)); leftOut != (err == nil) {
+			t.Fatalf("%U behind the letters: %v", r, err)
 		}
 	}
 }
