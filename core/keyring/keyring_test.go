@@ -277,6 +277,15 @@ func BenchmarkSeal(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendSeal seals what a sign-in does.
+func BenchmarkAppendSeal(b *testing.B) {
+	k, plain, space := goldenRing(b), make([]byte, 80), make([]byte, 0, 512)
+	b.ReportAllocs()
+	for b.Loop() {
+		k.AppendSeal(space, "session", "192.0.2.10", plain)
+	}
+}
+
 func BenchmarkOpen(b *testing.B) {
 	k := goldenRing(b)
 	sealed := k.Seal(goldenKind, goldenKey, make([]byte, 2048))
