@@ -20,7 +20,7 @@ const (
 	formatVersion = 1
 
 	// outOctets is how much is written with one call.
-	outOctets = 64 << 10
+	outOctets = 256 << 10
 
 	// spareOctets is the most that is kept for the next batch, unless the last
 	// one needed more.
