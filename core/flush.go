@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/keywicket/keywicket/core/internal/record"
@@ -16,6 +18,8 @@ import (
 const (
 	flushOps   = 64
 	flushBytes = store.MaxBatch / 2
+
+	maxFlushers = 4 // batches at the same time
 )
 
 // flushTime is how long a store may take for what was collected.
@@ -75,30 +79,77 @@ func (e *Engine) flushAnd(ctx context.Context, due bool) error {
 func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[string]time.Time, firstErr error) {
 	e.activity.flushing.Lock()
 	defer e.activity.flushing.Unlock()
-	keep := func(err error) {
-		if firstErr == nil {
-			firstErr = err
-		}
-	}
-	b := flushBatch{used: make(map[string]map[string]time.Time)}
-	now := e.opt.Now()
-	all := e.activity.take(due, now)
-	for i, d := range all {
-		err := e.flushOne(ctx, d, now, &b)
-		keep(err)
-		if KindOf(err) == KindUnavailable {
-			for _, d := range all[i+1:] { // they are so too, and each may take its time to say so
-				e.activity.written(d, now, writeFailed)
+	f := &flush{engine: e, now: e.opt.Now(), used: make(map[string]map[string]time.Time)}
+	parts := make(chan []*doings)
+	var flushers sync.WaitGroup
+	for range maxFlushers {
+		flushers.Go(func() {
+			for part := range parts {
+				f.write(ctx, part)
 			}
-			break
+		})
+	}
+	for part := range slices.Chunk(e.activity.take(due, f.now), flushOps) {
+		parts <- part
+	}
+	close(parts)
+	flushers.Wait()
+	f.keep(e.noteTime(ctx))
+	return f.used, f.err
+}
+
+// A flush writes activity records, several batches at the same time: a store
+// syncs them together.
+type flush struct {
+	engine *Engine
+	now    time.Time
+
+	mu   sync.Mutex
+	used map[string]map[string]time.Time // last uses that were written, by account and id
+	err  error                           // the first one
+}
+
+// keep keeps the first error. It says whether the store is away: then so it is
+// for the others, and each may take its time to say so.
+func (f *flush) keep(err error) (away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = cmp.Or(f.err, err)
+	return KindOf(f.err) == KindUnavailable
+}
+
+// end ends the writing of all.
+func (f *flush) end(all []*doings, outcome writeOutcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, d := range all {
+		if outcome == writeDone && len(d.writing.usages) > 0 {
+			f.used[d.name] = d.writing.lastUses()
 		}
-		if len(b.ops) >= flushOps || b.size >= flushBytes {
-			keep(e.applyFlush(ctx, now, &b))
+		f.engine.activity.written(d, f.now, outcome)
+	}
+}
+
+// write writes the records of part.
+func (f *flush) write(ctx context.Context, part []*doings) {
+	var b flushBatch
+	away := f.keep(nil)
+	for _, d := range part {
+		op, outcome, err := store.Op{}, writeFailed, error(nil)
+		if !away {
+			op, outcome, err = f.engine.activityOp(ctx, d, &b)
+			away = f.keep(err)
+		}
+		if outcome != writeDone {
+			f.end([]*doings{d}, outcome)
+			continue
+		}
+		b.ops, b.of, b.size = append(b.ops, op), append(b.of, d), b.size+len(op.Value)
+		if b.size >= flushBytes {
+			away = f.apply(ctx, &b)
 		}
 	}
-	keep(e.applyFlush(ctx, now, &b))
-	keep(e.noteTime(ctx))
-	return b.used, firstErr
+	f.apply(ctx, &b)
 }
 
 // A flushBatch is a batch of activity records that is being put together.
@@ -106,19 +157,24 @@ type flushBatch struct {
 	ops   store.Batch
 	of    []*doings // whose they are
 	size  int
-	plain []byte                          // room for a record
-	used  map[string]map[string]time.Time // last uses that were written, by account and id
+	plain []byte // room for a record
 }
 
-// flushOne adds the record of d to b. If it cannot, that ends the writing of d.
-func (e *Engine) flushOne(ctx context.Context, d *doings, now time.Time, b *flushBatch) error {
-	op, outcome, err := e.activityOp(ctx, d, b)
-	if outcome != writeDone {
-		e.activity.written(d, now, outcome)
-		return err
+// apply writes b and empties it. A record that another node wrote in between
+// makes the batch wait for the next time.
+func (f *flush) apply(ctx context.Context, b *flushBatch) (away bool) {
+	if len(b.ops) == 0 {
+		return false
 	}
-	b.ops, b.of, b.size = append(b.ops, op), append(b.of, d), b.size+len(op.Value)
-	return nil
+	outcome := writeDone
+	_, err := f.engine.store.Apply(ctx, b.ops)
+	if err != nil && (errors.Is(err, store.ErrConflict) || !f.engine.isWritten(ctx, b.ops[0])) { // else only the answer was lost
+		outcome = writeFailed
+		away = f.keep(storeError("flush", err))
+	}
+	f.end(b.of, outcome)
+	b.ops, b.of, b.size = nil, nil, 0
+	return away
 }
 
 // activityOp returns what writes the record of d, or why there is nothing to write.
@@ -147,30 +203,6 @@ func (e *Engine) activityOp(ctx context.Context, d *doings, b *flushBatch) (op s
 	key := record.PrefixActivity + d.name
 	op = store.Op{Action: store.Put, Key: key, Value: e.keys.Seal(record.KindActivity, key, b.plain), IfAbsent: rev == 0, IfRevision: rev}
 	return op, writeDone, nil
-}
-
-// applyFlush writes b and empties it. A record that another node wrote in
-// between makes the batch wait for the next time.
-func (e *Engine) applyFlush(ctx context.Context, now time.Time, b *flushBatch) error {
-	if len(b.ops) == 0 {
-		return nil
-	}
-	_, err := e.store.Apply(ctx, b.ops)
-	if err != nil && !errors.Is(err, store.ErrConflict) && e.isWritten(ctx, b.ops[0]) {
-		err = nil // written to be sure, only the answer was lost
-	}
-	outcome := writeFailed
-	if err == nil {
-		outcome = writeDone
-	}
-	for _, d := range b.of {
-		if err == nil && len(d.writing.usages) > 0 {
-			b.used[d.name] = d.writing.lastUses()
-		}
-		e.activity.written(d, now, outcome)
-	}
-	b.ops, b.of, b.size = nil, nil, 0
-	return storeError("flush", err)
 }
 
 // isWritten says whether the store holds what op writes. Sealed values differ
