@@ -9,12 +9,15 @@ import (
 )
 
 // recordAttempt notes a decided attempt and tells the Recorder.
-func (e *Engine) recordAttempt(a Attempt, v verdict) error { return e.note(&a, methodOf(a.Proof), &v) }
+func (e *Engine) recordAttempt(a Attempt, v verdict) error {
+	v.now = e.clock.now()
+	return e.note(&a, methodOf(a.Proof), &v)
+}
 
 // note is recordAttempt of an attempt by m, whatever its Proof is.
 func (e *Engine) note(a *Attempt, m proof.Method, v *verdict) error {
 	h := happened{
-		at: e.clock.now(), service: a.Service, source: e.sources.text(a.Source), device: a.Device,
+		at: v.now, service: a.Service, source: e.sources.text(a.Source), device: a.Device,
 		method: m, reason: v.reason, ref: v.ref,
 	}
 	name := v.name

@@ -32,7 +32,7 @@ func (e *Engine) appendSession(dst []byte, a *Attempt, v *verdict) []byte {
 	content := space[:0]
 	content = append(content, v.account.id[:]...)
 	content = append(content, v.match.id[:]...)
-	content = binary.BigEndian.AppendUint64(content, uint64(e.opt.Now().UnixMilli()))
+	content = binary.BigEndian.AppendUint64(content, uint64(v.now.UnixMilli()))
 	if len(v.name) <= maxTokenName {
 		content = append(content, v.name...)
 	}

@@ -18,6 +18,7 @@ var deviceFailures = rate{burst: 30, perSecond: 5}
 type verdict struct {
 	reason  Reason // empty: granted
 	err     error  // cause, for the log; or nil
+	now     time.Time
 	name    string // normalised; empty if the attempt named no possible account
 	account *account
 	match   *password // the app password that was used; nil if none or the main password
@@ -51,6 +52,7 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	if v.reason == "" && v.pinning { // last, as it is written down
 		v = e.pinFirst(ctx, a, v)
 	}
+	v.now = e.clock.now() // guards and the store may have taken their time
 	if err := e.conclude(&a, methodOf(a.Proof), &v, &g); err != nil {
 		return Grant{}, err
 	}
@@ -77,7 +79,7 @@ func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided b
 		return false, nil
 	}
 	a.Account = at.cached.name
-	v := verdict{name: a.Account, account: at, hurried: true}
+	v := verdict{now: e.clock.now(), name: a.Account, account: at, hurried: true}
 	v = e.decideCleartext(context.Background(), e.policy.Load(), a, proof.MethodCleartext, v, typed)
 	if v.putOff || v.reason == "" && e.guards() {
 		return false, nil
@@ -180,6 +182,7 @@ func (e *Engine) withAccount(ctx context.Context, v verdict) (verdict, bool) {
 	var err error
 	if v.account == nil { // else it was at hand
 		v.account, err = e.lookup(ctx, v.name)
+		v.now = e.clock.now() // that may have taken its time
 	}
 	switch KindOf(err) {
 	case 0:
@@ -225,8 +228,7 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a *Attempt
 		found = v.account.find(e.keys, inner[:])
 		clear(inner[:])
 	}
-	now := e.clock.now()
-	if v.account.forgotten(found, now) {
+	if v.account.forgotten(found, v.now) {
 		found = taggedText{}
 	}
 	switch found.owner {
@@ -247,7 +249,7 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a *Attempt
 	switch {
 	case !ok:
 		return v
-	case found.owner == ownerPrevious && max(now.UnixMilli(), v.match.since) >= v.match.previousUntil: // without an overlap at once, also where the clock is behind
+	case found.owner == ownerPrevious && max(v.now.UnixMilli(), v.match.since) >= v.match.previousUntil: // without an overlap at once, also where the clock is behind
 		return v.refuse(ReasonDeleted)
 	}
 	return e.decideMatch(ctx, policy, a, m, v)
@@ -294,7 +296,7 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a *Attempt, m 
 	case p.suspended:
 		return v.refuse(ReasonSuspended)
 	}
-	now := e.clock.now()
+	now := v.now
 	if p.expired(now) {
 		return v.refuse(ReasonExpired)
 	}

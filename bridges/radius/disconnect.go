@@ -139,32 +139,37 @@ func (s *Server) readAnswers(k *socket) {
 			continue
 		}
 		for data, from, ok := r.Next(); ok; data, from, ok = r.Next() {
-			if a, ok := s.disconnects.receive(data, from.Peer); ok {
+			if n, a := s.disconnects.receive(data, from.Peer); n != nil {
 				s.counters.packet(a.code)
+				n.answer(a)
 			}
 		}
 	}
 }
 
-// receive takes what came from a device. Only the genuine answer to a request
-// that waits counts; everything else is met with silence.
-func (d *disconnects) receive(raw []byte, from netip.AddrPort) (answered, bool) {
+// receive returns what came from a device, and what it is the answer to. Only
+// the genuine answer to a request that waits counts; for everything else it
+// returns nil, and it is met with silence.
+func (d *disconnects) receive(raw []byte, from netip.AddrPort) (*disconnect, answered) {
 	var p packet
 	if p.parse(raw) != dropNone || p.code() != codeDisconnectACK && p.code() != codeDisconnectNAK {
-		return answered{}, false
+		return nil, answered{}
 	}
 	d.mu.Lock()
 	n := d.waiting[question{plainPeer(from), p.id()}]
 	d.mu.Unlock()
 	if n == nil || !n.key.answers(&p, n.raw[4:headerLen]) {
-		return answered{}, false
+		return nil, answered{}
 	}
-	a := answered{code: p.code(), cause: p.number(attrErrorCause)}
+	return n, answered{code: p.code(), cause: p.number(attrErrorCause)}
+}
+
+// answer hands a to who waits for it, unless it was answered already.
+func (n *disconnect) answer(a answered) {
 	select {
 	case n.answered <- a:
-	default: // it has answered already
+	default:
 	}
-	return a, true
 }
 
 // plainPeer returns a without zone, and IPv4 as IPv4.

@@ -3,15 +3,15 @@ package radius
 import "sync"
 
 const (
-	queueLen   = 256 // requests of one client that wait
-	maxWorkers = 32  // attempts of one client at a time
+	queueLen   = 1024 // requests of one client that wait
+	maxWorkers = 32   // attempts of one client at a time
 )
 
 // A queue has the requests of one client that nobody works on yet. When it is
 // full the oldest goes: its device has given up first.
 type queue struct {
 	mu      sync.Mutex
-	waiting [queueLen]*request // ring
+	waiting []*request // ring; nil before the first
 	first   int
 	n       int
 	workers int
@@ -26,7 +26,10 @@ func (q *queue) put(r *request) (gone *request, start bool) {
 		q.workers++
 		start = true
 	}
-	if q.n == queueLen {
+	switch {
+	case q.waiting == nil:
+		q.waiting = make([]*request, queueLen)
+	case q.n == queueLen:
 		gone = q.pop()
 	}
 	q.waiting[(q.first+q.n)%queueLen] = r

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +23,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	attempts *prometheus.CounterVec
+	known    atomic.Pointer[map[attemptLabels]prometheus.Counter] // of attempts, those that were used: finding them there takes long
 	duration *prometheus.HistogramVec
 	degraded prometheus.Gauge
 }
@@ -39,15 +42,29 @@ func newMetrics() *metrics {
 			Name: "keywicket_store_degraded", Help: "1 while the store does not answer, does not take every write, or its records cannot be opened.",
 		}),
 	}
+	m.known.Store(&map[attemptLabels]prometheus.Counter{})
 	m.registry.MustRegister(m.attempts, m.duration, m.degraded)
 	return m
 }
 
+// attemptLabels are the labels of metrics.attempts, of which there are few.
+type attemptLabels struct{ bridge, method, result, reason string }
+
 // Record counts attempts.
 func (m *metrics) Record(e core.Event) error {
-	if e.Kind == core.EventAttempt {
-		m.attempts.WithLabelValues(bridgeOf(e.Service), string(e.Method), e.Result(), string(e.Reason)).Inc()
+	if e.Kind != core.EventAttempt {
+		return nil
 	}
+	l := attemptLabels{bridgeOf(e.Service), string(e.Method), e.Result(), string(e.Reason)}
+	known := *m.known.Load()
+	c := known[l]
+	if c == nil {
+		c = m.attempts.WithLabelValues(l.bridge, l.method, l.result, l.reason)
+		more := maps.Clone(known)
+		more[l] = c
+		m.known.Store(&more) // another one that is lost by that is found again
+	}
+	c.Inc()
 	return nil
 }
 
