@@ -168,7 +168,7 @@ func (a *app) demoShow(ctx context.Context, d *daemon, dir string, port int) err
 	a.printf("  app password  %-22s %s\n", `"Laptop VPN"`, grouped(second))
 	a.printf("  main password %-22s %s\n\n", "", mainPassword)
 	a.printf("RADIUS is on 127.0.0.1:%d, with this machine as the client \"vpn1\".\n\n", port)
-	a.printf("Try it in another terminal (radclient is in Debian's freeradius-utils). Let in:\n\n%s\n%s\n", radclientLine(dir, port, first), radclientLine(dir, port, second))
+	a.printf("Try it in another terminal (Debian has the program in freeradius-utils). Let in:\n\n%s\n%s\n", radclientLine(dir, port, first), radclientLine(dir, port, second))
 	a.printf("\nRefused, because the main password does not belong into a device:\n\n%s\n", radclientLine(dir, port, mainPassword))
 	a.demoCommands(dir)
 	a.printf("\nEvery attempt is shown here. Ctrl-C ends the demo.\n\n")

@@ -135,9 +135,9 @@ func TestPAMCheck(t *testing.T) {
 	p.stop()
 	p.wantCheck(3, "is not there: is the daemon running", text, "sshd", alain)
 	must(t, os.Chmod(p.program, 0o777))
-	p.wantCheck(1, "could be changed by others than root", text, "sshd", alain)
+	p.wantCheck(3, "could be changed by others than root", text, "sshd", alain)
 	must(t, os.Remove(p.program))
-	p.wantCheck(1, "no such file", text, "sshd", alain)
+	p.wantCheck(3, "no such file", text, "sshd", alain)
 }
 
 // The bridge as a whole: figures, status, and a reload while others sign in.

@@ -79,7 +79,7 @@ func (a *app) pamCheck(ctx context.Context, c *pamCheck) (err error) {
 		err = conversation.Check(c.program)
 	}
 	if err != nil {
-		return err
+		return unavailableError{err} // nobody decided
 	}
 	password, err := a.readSecret("Password", false)
 	if err != nil {
@@ -93,7 +93,7 @@ func (a *app) pamCheck(ctx context.Context, c *pamCheck) (err error) {
 		Steps: []string{conversation.StepAuthenticate, conversation.StepAccount},
 	})
 	if c.err != nil && !errors.Is(c.err, conversation.ErrLate) {
-		return c.err
+		return unavailableError{c.err}
 	}
 	c.askDaemon(ctx, a)
 	return a.showPAM(c)
