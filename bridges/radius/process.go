@@ -204,7 +204,7 @@ func (s *Server) reject(r *request, account string, l *lane) {
 	}
 	p, now, due := r.client.peer, l.clock(), r.arrived.Add(wait)
 	switch {
-	case due.After(now):
+	case wait >= wheelStep && due.After(now): // less is no delay
 		if !s.delays.add(due, r.client.mostDelayed(wait), reply, &r.path, p, r.exchange) {
 			s.hush(r, dropDelayFull)
 			return

@@ -86,7 +86,7 @@ func TestR24RejectTime(t *testing.T) {
 		"engine slower still":  {0, 1500 * time.Millisecond, 0, 1500 * time.Millisecond},
 		"delay by the config":  {3 * time.Second, 0, 0, 3 * time.Second},
 		"its quarter as well":  {3 * time.Second, 0, uint64(3 * time.Second / 4), 3750 * time.Millisecond},
-		"shortest of all":      {1, 0, 7, 1},
+		"none to speak of":     {1, 0, 7, 0},
 		"slow and with jitter": {0, 1100 * time.Millisecond, uint64(200 * time.Millisecond), 1200 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
