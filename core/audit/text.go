@@ -108,6 +108,11 @@ func cut(text string) string {
 	if len(text) <= maxText {
 		return text
 	}
+	return shorten(text)
+}
+
+// shorten stands by itself so that cut, which seldom cuts, is inlined.
+func shorten(text string) string {
 	end := maxText
 	for end > maxText-utf8.UTFMax && !utf8.RuneStart(text[end]) {
 		end--
