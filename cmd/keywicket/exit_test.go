@@ -72,6 +72,7 @@ func TestExitWithoutDaemon(t *testing.T) {
 		{"app-password rotate a b --overlap often", "", 2, `"often" is no duration`},
 		{"app-password rotate a b --overlap ''", "", 2, `"" is no duration`},
 		{"verify a", "", 2, `"service" not set`},
+		{"verify a kfmwtbrqhjaxpdnesgcy --service b", "", 2, `the argument "[app password]" is one too many`},
 		{"verify a --service ''", "", 2, "--service is empty"},
 		{"status --socket a --socket b", "", 2, "given already"},
 		{"status --socket a --config b", "", 2, "give one of them"},

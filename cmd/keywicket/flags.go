@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/keywicket/keywicket/core"
 )
 
 // onceEach makes a second use of a flag of the set an error.
@@ -48,7 +50,7 @@ func exactArgs(names string) cobra.PositionalArgs {
 		case len(args) < len(want):
 			return fmt.Errorf("the argument %s is missing", want[len(args)])
 		case len(args) > len(want):
-			return fmt.Errorf("the argument %q is one too many", args[len(want)])
+			return fmt.Errorf("the argument %q is one too many", core.Shown(args[len(want)])) // a secret, perhaps
 		}
 		for i, arg := range args {
 			if arg == "" {
