@@ -70,6 +70,7 @@ type Engine struct {
 	sources   sources
 
 	rotated   chan struct{} // a token: the keyring has a newer key
+	lapses    chan string   // accounts whose directory may have turned two-step verification off
 	resealing atomic.Bool
 
 	timeNoted int64 // the time in the store, Unix milliseconds; of Flush alone
@@ -100,6 +101,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 
 		mainSlots: make(chan struct{}, mainChecks),
 		rotated:   make(chan struct{}, 1),
+		lapses:    make(chan string, maxLapses),
 	}
 	e.activity = newActivity()
 	e.sessions = newSessions()
@@ -119,6 +121,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	e.done.Go(func() { e.resealLoop(background) })
 	e.done.Go(func() { e.sessionWriter(background) })
 	e.done.Go(func() { e.sessionLoop(background) })
+	e.done.Go(func() { e.lapseLoop(background) })
 	return e, nil
 }
 

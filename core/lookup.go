@@ -46,6 +46,9 @@ func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 		}
 		return nil, err
 	}
+	if answered && e.lapsed(dir, rec) {
+		e.lapse(name)
+	}
 	a := newAccount(dir, rec, rev, asked, e.scopes)
 	e.cache.put(name, a, t)
 	return a, nil

@@ -162,6 +162,9 @@ func (e *Engine) change(ctx context.Context, typed string, change func(o owned) 
 			return err
 		}
 		before := standingOf(rec)
+		if dir.TwoStep == directory.On {
+			rec.TwoStepThere = true
+		}
 		if err := change(owned{name: name, dir: dir, rec: rec}); err != nil {
 			return cmp.Or(unrecordable, err)
 		}

@@ -118,6 +118,9 @@ func (e *Engine) watchDirectory(ctx context.Context) (func(), error) {
 			default:
 				e.cache.drop(c.Name)
 				e.sessions.suspect(c.Name)
+				if e.policy.Load().OnTwoStepOff == Delete {
+					e.lapse(c.Name)
+				}
 			}
 		}
 	}, nil

@@ -93,6 +93,7 @@ type Account struct {
 	TwoStep       *TwoStep               `protobuf:"bytes,6,opt,name=two_step,json=twoStep,proto3" json:"two_step,omitempty"`
 	AppPasswords  []*AppPassword         `protobuf:"bytes,7,rep,name=app_passwords,json=appPasswords,proto3" json:"app_passwords,omitempty"`
 	Remembered    []*Remembered          `protobuf:"bytes,8,rep,name=remembered,proto3" json:"remembered,omitempty"`
+	TwoStepThere  bool                   `protobuf:"varint,9,opt,name=two_step_there,json=twoStepThere,proto3" json:"two_step_there,omitempty"` // the directory, which keeps two-step verification itself, said that it was on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -181,6 +182,13 @@ func (x *Account) GetRemembered() []*Remembered {
 		return x.Remembered
 	}
 	return nil
+}
+
+func (x *Account) GetTwoStepThere() bool {
+	if x != nil {
+		return x.TwoStepThere
+	}
+	return false
 }
 
 // TwoStep is two-step verification, where the directory does not keep it.
@@ -1189,7 +1197,7 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x1b\n" +
-	"\tlast_seen\x18\x03 \x01(\x03R\blastSeen\"\xd1\x02\n" +
+	"\tlast_seen\x18\x03 \x01(\x03R\blastSeen\"\xf7\x02\n" +
 	"\aAccount\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1202,7 +1210,8 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"\rapp_passwords\x18\a \x03(\v2 .keywicket.record.v1.AppPasswordR\fappPasswords\x12?\n" +
 	"\n" +
 	"remembered\x18\b \x03(\v2\x1f.keywicket.record.v1.RememberedR\n" +
-	"remembered\"\xd9\x01\n" +
+	"remembered\x12$\n" +
+	"\x0etwo_step_there\x18\t \x01(\bR\ftwoStepThere\"\xd9\x01\n" +
 	"\aTwoStep\x12\x0e\n" +
 	"\x02on\x18\x01 \x01(\bR\x02on\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x16\n" +
