@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -90,6 +91,9 @@ func (s *appPasswords) Rotate(ctx context.Context, r *controlv1.RotateRequest) (
 }
 
 func (s *appPasswords) Verify(ctx context.Context, r *controlv1.VerifyRequest) (*controlv1.VerifyResponse, error) {
+	if r.Service == "" { // "*" would cover it
+		return nil, statusOf(&core.Error{Op: "verify", Kind: core.KindInvalid, Err: errors.New("the attempt names no service")})
+	}
 	a := core.Attempt{Account: r.Account, Proof: proof.Cleartext(r.Password), Service: r.Service, Device: r.Device}
 	if r.Source != "" {
 		var err error

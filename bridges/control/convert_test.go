@@ -214,6 +214,9 @@ func TestRequests(t *testing.T) {
 	if a := all.Attempts[0]; a.Service != "radius/vpn1" || a.Device != "00-11" || a.Source != "2001:db8::1" || a.Method != "cleartext" {
 		t.Errorf("attempt: %v", a)
 	}
+	if _, err := c.Verify(ctx, &controlv1.VerifyRequest{Account: alain, Password: made.Password}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("at no service: %v", err)
+	}
 	if _, err := c.Verify(ctx, &controlv1.VerifyRequest{Account: alain, Password: made.Password, Service: "radius/vpn1", Source: "here"}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("a source that is no address: %v", err)
 	}

@@ -167,6 +167,9 @@ func device(station []byte) string {
 	return text[:cut]
 }
 
+// Device is device for a text that somebody typed.
+func Device(typed string) string { return device([]byte(typed)) }
+
 // macAndSSID reads a MAC address with ":" and an SSID behind it, as
 // Called-Station-Id has it. Where colons are within the address too, one that is
 // followed by more of the same is none.

@@ -40,8 +40,11 @@ func TestPin(t *testing.T) {
 	s.expect(accept, alain, box.Password, station("192.0.2.7"))
 	s.expect(reject, alain, box.Password, station("00-11-22-AA-BB-CC"))
 	s.expect(accept, alain, s.create(alain, "Laptop").Password) // no pin: any device
+	s.ok("", "app-password", "repin", alain, "Xbox")
+	s.ok(box.Password+"\n", "verify", alain, "--service", "radius/vpn1", "--device", "00-11-22-AA-BB-CC") // pins as the device itself would
+	s.expect(accept, alain, box.Password, station("00:11:22:aa:bb:cc"))
 	events := s.ok("", "audit", "tail", "--config", s.config())
-	if strings.Count(events, "app-password-pinned") != 2 || strings.Count(events, "app-password-repinned") != 1 {
+	if strings.Count(events, "app-password-pinned") != 3 || strings.Count(events, "app-password-repinned") != 2 {
 		t.Errorf("the audit has\n%s", events)
 	}
 }

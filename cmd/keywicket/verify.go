@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/keywicket/keywicket/bridges/radius"
 	"github.com/keywicket/keywicket/plugins/proto/controlv1"
 )
 
@@ -20,6 +22,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if r.Service == "" {
 				return usage(cmd, errors.New("--service is empty; a service is radius/vpn1, pam/sshd and so on"))
+			}
+			if strings.HasPrefix(r.Service, "radius/") { // as the bridge would spell it: it may become the pin
+				r.Device = radius.Device(r.Device)
 			}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) (err error) {
 				r.Account = args[0]
