@@ -82,8 +82,7 @@ func (l *happenings) add(h *happened) {
 	if l.inNewer == historyLength {
 		l.older, l.newer, l.inNewer = l.newer, l.older[:0], 0
 	}
-	l.newer = protowire.AppendTag(l.newer, fieldAttempts, protowire.BytesType)
-	l.newer = protowire.AppendBytes(l.newer, attempt)
+	l.newer = protowire.AppendBytes(append(l.newer, byte(fieldAttempts<<3)|byte(protowire.BytesType)), attempt)
 	l.inNewer++
 	if h.reason == "" && h.ref.ID != "" {
 		l.use(h.ref.ID, 1, h.at.UnixMilli(), attempt)
@@ -182,25 +181,37 @@ func (l *happenings) mergeInto(rec *record.Activity) error {
 // append appends h as a record.Attempt.
 func (h *happened) append(b []byte) []byte {
 	if ms := toMillis(h.at); ms != 0 {
-		b = protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(ms))
+		b = protowire.AppendVarint(append(b, 1<<3|byte(protowire.VarintType)), uint64(ms))
 	}
-	b = appendText(b, 2, h.service)
+	b = appendText(b, 2, valid(h.service))
 	b = appendText(b, 3, h.source)
-	b = appendText(b, 4, h.device)
+	b = appendText(b, 4, valid(h.device))
 	b = appendText(b, 5, string(h.method))
 	b = appendText(b, 6, string(h.reason))
 	b = appendText(b, 7, h.ref.ID)
-	return appendText(b, 8, h.ref.Name)
+	return appendText(b, 8, valid(h.ref.Name))
 }
 
-// appendText appends a field, unless it is empty. What is not UTF-8 could not
+// valid returns text that comes from outside as UTF-8: anything else could not
 // be read again.
-func appendText(b []byte, number protowire.Number, text string) []byte {
+func valid(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// appendText appends a field with a number of one octet, unless it is empty. It
+// is what protowire does, but with one call for an ordinary text.
+func appendText(b []byte, number byte, text string) []byte {
 	if text == "" {
 		return b
 	}
-	if !utf8.ValidString(text) {
-		text = strings.ToValidUTF8(text, "\uFFFD")
+	b = append(b, number<<3|byte(protowire.BytesType))
+	if len(text) < 1<<7 {
+		b = append(b, byte(len(text)))
+	} else {
+		b = protowire.AppendVarint(b, uint64(len(text)))
 	}
-	return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), text)
+	return append(b, text...)
 }

@@ -3,10 +3,14 @@ package core
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/keywicket/keywicket/core/internal/record"
+	"github.com/keywicket/keywicket/core/proof"
 )
 
 func names(all []*doings) (names []string) {
@@ -79,6 +83,23 @@ func TestPending(t *testing.T) {
 		want("after that", n-1, 1)
 		if got := len(a.byName); got > 1 {
 			t.Errorf("%d accounts are counted", got)
+		}
+	}
+}
+
+// TestHappenedIsTheRecord: what append writes is what is read again, with texts
+// of any length, and what is no UTF-8 mended.
+func TestHappenedIsTheRecord(t *testing.T) {
+	for _, n := range []int{0, 1, 127, 128, 20_000} {
+		text := strings.Repeat("x", n)
+		h := &happened{at: time.UnixMilli(int64(n)), service: text, source: text, device: text + "\xFF\xFE", method: proof.Method(text), reason: Reason(text), ref: Ref{ID: text, Name: text}}
+		got := &record.Attempt{}
+		if err := proto.Unmarshal(h.append(nil), got); err != nil {
+			t.Fatal(err)
+		}
+		want := &record.Attempt{Time: toMillis(h.at), Service: text, Source: text, Device: text + "\uFFFD", Method: text, Reason: text, AppPasswordId: text, AppPasswordName: text}
+		if !proto.Equal(got, want) {
+			t.Errorf("%d: %.200v", n, got)
 		}
 	}
 }
