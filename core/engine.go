@@ -33,8 +33,13 @@ type Options struct {
 	// LateStore: a store that does not answer at the start may come later. Until
 	// then attempts are unavailable.
 	LateStore bool
-	Log       *slog.Logger // nil: discarded
-	Issuer    string       // in authenticator apps; empty: "Keywicket"
+
+	// Node is this node's name among those that share the store, and stays the
+	// same over restarts; empty where none does.
+	Node string
+
+	Log    *slog.Logger // nil: discarded
+	Issuer string       // in authenticator apps; empty: "Keywicket"
 
 	Now  func() time.Time // nil: time.Now
 	Rand io.Reader        // nil: crypto/rand.Reader
@@ -67,6 +72,7 @@ type Engine struct {
 
 	mainSlots chan struct{} // taken while a main password is checked
 	clock     clock
+	apart     atomic.Pointer[ClockApart] // nil: no other node's clock is ahead
 	sources   sources
 
 	rotated   chan struct{} // a token: the keyring has a newer key
@@ -191,7 +197,7 @@ func (e *Engine) openMeta(ctx context.Context) error {
 	case err == nil && meta.Format > record.Format:
 		return invalid("open", "the store has format %d, which is newer than this version reads (%d): use a newer keywicket", meta.Format, record.Format)
 	case err == nil:
-		e.clock.advance(fromMillis(meta.LastSeen))
+		e.recallTime(meta)
 		return nil
 	case errors.Is(err, keyring.ErrVersion):
 		return &Error{Op: "open", Kind: KindInvalid, Err: fmt.Errorf("the store was written by a newer version: use a newer keywicket: %w", err)}

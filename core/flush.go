@@ -249,27 +249,3 @@ func (a *account) needsNote(policy *Policy, used map[string]time.Time) bool {
 	}
 	return false
 }
-
-// timeNote is how far the time in the store may be behind.
-const timeNote = time.Minute
-
-// noteTime writes the latest time that was seen, so that a clock set back
-// before the next start revives nothing.
-func (e *Engine) noteTime(ctx context.Context) error {
-	seen := e.clock.seen.Load()
-	if time.Duration(seen-e.timeNoted)*time.Millisecond < timeNote {
-		return nil
-	}
-	meta, rev, err := e.readMeta(ctx)
-	if err != nil {
-		return err
-	}
-	if meta.LastSeen < seen {
-		meta.LastSeen = seen
-		if err := e.writeMeta(ctx, meta, rev); err != nil && KindOf(err) != KindConflict {
-			return err
-		}
-	}
-	e.timeNoted = seen
-	return nil
-}

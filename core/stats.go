@@ -15,6 +15,10 @@ type Stats struct {
 	// ever seen; expiry goes by the later of the two.
 	ClockBehind time.Duration
 
+	// ClockApart is of the node whose clock is furthest ahead of this one's, where
+	// nodes share the store. Nil: there is none.
+	ClockApart *ClockApart
+
 	Sessions     int    // that are known
 	LostSessions uint64 // that found no room
 
@@ -26,5 +30,5 @@ type Stats struct {
 func (e *Engine) Stats() Stats {
 	accounts, octets := e.cache.stats()
 	sessions, lostSessions := e.sessions.stats()
-	return Stats{Sessions: sessions, LostSessions: lostSessions, CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lostCount(), ClockBehind: e.clock.behind(), Resealing: e.resealing.Load()}
+	return Stats{Sessions: sessions, LostSessions: lostSessions, CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lostCount(), ClockBehind: e.clock.behind(), ClockApart: e.apart.Load(), Resealing: e.resealing.Load()}
 }

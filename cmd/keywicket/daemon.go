@@ -277,6 +277,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	if stats.ClockBehind > time.Minute {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the clock is %s behind the latest time that was seen, which expiry goes by", stats.ClockBehind.Round(time.Second)))
 	}
+	if c := stats.ClockApart; c != nil {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the clock of node %q is %s ahead of this one's; expiry and security codes go by the clock of the node that is asked", c.Node, c.Ahead.Round(time.Second)))
+	}
 	if stats.LostSessions > 0 {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%d sessions found no room and are not listed: too many are known", stats.LostSessions))
 	}

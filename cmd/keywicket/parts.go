@@ -135,10 +135,19 @@ func openAudit(f *config.File, keys *keyring.Keyring, log *slog.Logger) (*audit.
 func engineOptions(f *config.File, p *plugins, s openedStore, keys *keyring.Keyring, events core.Recorder, log *slog.Logger) (core.Options, error) {
 	policy := policyOf(f)
 	d, err := openDirectory(f, p, s.store, keys)
+	if err != nil {
+		return core.Options{}, err
+	}
+	node := ""
+	if f.Store.Plugin() != "" { // others may share it
+		if node, err = os.Hostname(); err != nil {
+			return core.Options{}, fmt.Errorf("the name of this host: %w", err)
+		}
+	}
 	return core.Options{
-		Store: s.store, LateStore: s.late, Directory: d, Keyring: keys, Policy: &policy, Recorder: events, Guard: p, Log: log,
+		Store: s.store, LateStore: s.late, Node: node, Directory: d, Keyring: keys, Policy: &policy, Recorder: events, Guard: p, Log: log,
 		MaxAge: max(f.Directory.MaxAge, 1), Stale: max(f.Directory.Stale, 1), // 0 is the engine's word for its defaults
-	}, err
+	}, nil
 }
 
 // policyOf turns the configuration into the engine's policy.

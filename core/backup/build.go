@@ -107,6 +107,12 @@ func (r *Restore) fill(ctx context.Context, s store.Store, suspend bool) (err er
 	}
 	if m.replaced != nil {
 		meta.LastSeen = max(meta.LastSeen, m.replaced.meta.LastSeen)
+		for node, seen := range m.replaced.meta.Seen {
+			if meta.Seen == nil {
+				meta.Seen = make(map[string]int64)
+			}
+			meta.Seen[node] = max(meta.Seen[node], seen)
+		}
 	}
 	sealed, err := sealRecord(r.opt.Keys, record.KeyMeta, meta)
 	if err != nil {

@@ -23,10 +23,13 @@ const (
 
 // Meta says what the store is.
 type Meta struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
-	Created       int64                  `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
-	LastSeen      int64                  `protobuf:"varint,3,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"` // the latest time the engine knows to have been
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Format   uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
+	Created  int64                  `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	LastSeen int64                  `protobuf:"varint,3,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"` // the latest time the engine knows to have been, where the store is its own
+	// The same of each node, by its name, where nodes share the store: one whose
+	// clock is ahead must not age what the others let in.
+	Seen          map[string]int64 `protobuf:"bytes,4,rep,name=seen,proto3" json:"seen,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -80,6 +83,13 @@ func (x *Meta) GetLastSeen() int64 {
 		return x.LastSeen
 	}
 	return 0
+}
+
+func (x *Meta) GetSeen() map[string]int64 {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
 }
 
 // Account is everything that decides a sign-in: one record for each account.
@@ -1193,11 +1203,15 @@ var File_core_internal_record_record_proto protoreflect.FileDescriptor
 
 const file_core_internal_record_record_proto_rawDesc = "" +
 	"\n" +
-	"!core/internal/record/record.proto\x12\x13keywicket.record.v1\"U\n" +
+	"!core/internal/record/record.proto\x12\x13keywicket.record.v1\"\xc7\x01\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x1b\n" +
-	"\tlast_seen\x18\x03 \x01(\x03R\blastSeen\"\xf7\x02\n" +
+	"\tlast_seen\x18\x03 \x01(\x03R\blastSeen\x127\n" +
+	"\x04seen\x18\x04 \x03(\v2#.keywicket.record.v1.Meta.SeenEntryR\x04seen\x1a7\n" +
+	"\tSeenEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xf7\x02\n" +
 	"\aAccount\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1327,7 +1341,7 @@ func file_core_internal_record_record_proto_rawDescGZIP() []byte {
 	return file_core_internal_record_record_proto_rawDescData
 }
 
-var file_core_internal_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_core_internal_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_core_internal_record_record_proto_goTypes = []any{
 	(*Meta)(nil),        // 0: keywicket.record.v1.Meta
 	(*Account)(nil),     // 1: keywicket.record.v1.Account
@@ -1342,30 +1356,32 @@ var file_core_internal_record_record_proto_goTypes = []any{
 	(*Local)(nil),       // 10: keywicket.record.v1.Local
 	(*Session)(nil),     // 11: keywicket.record.v1.Session
 	(*Fact)(nil),        // 12: keywicket.record.v1.Fact
-	nil,                 // 13: keywicket.record.v1.AppPassword.MaterialEntry
-	nil,                 // 14: keywicket.record.v1.AppPassword.PreviousMaterialEntry
-	nil,                 // 15: keywicket.record.v1.Local.AttributesEntry
+	nil,                 // 13: keywicket.record.v1.Meta.SeenEntry
+	nil,                 // 14: keywicket.record.v1.AppPassword.MaterialEntry
+	nil,                 // 15: keywicket.record.v1.AppPassword.PreviousMaterialEntry
+	nil,                 // 16: keywicket.record.v1.Local.AttributesEntry
 }
 var file_core_internal_record_record_proto_depIdxs = []int32{
-	2,  // 0: keywicket.record.v1.Account.two_step:type_name -> keywicket.record.v1.TwoStep
-	4,  // 1: keywicket.record.v1.Account.app_passwords:type_name -> keywicket.record.v1.AppPassword
-	6,  // 2: keywicket.record.v1.Account.remembered:type_name -> keywicket.record.v1.Remembered
-	3,  // 3: keywicket.record.v1.TwoStep.recovery:type_name -> keywicket.record.v1.Tag
-	3,  // 4: keywicket.record.v1.AppPassword.tag:type_name -> keywicket.record.v1.Tag
-	3,  // 5: keywicket.record.v1.AppPassword.previous:type_name -> keywicket.record.v1.Tag
-	13, // 6: keywicket.record.v1.AppPassword.material:type_name -> keywicket.record.v1.AppPassword.MaterialEntry
-	14, // 7: keywicket.record.v1.AppPassword.previous_material:type_name -> keywicket.record.v1.AppPassword.PreviousMaterialEntry
-	5,  // 8: keywicket.record.v1.AppPassword.reply:type_name -> keywicket.record.v1.Reply
-	3,  // 9: keywicket.record.v1.Remembered.tag:type_name -> keywicket.record.v1.Tag
-	8,  // 10: keywicket.record.v1.Activity.usages:type_name -> keywicket.record.v1.Usage
-	9,  // 11: keywicket.record.v1.Activity.attempts:type_name -> keywicket.record.v1.Attempt
-	9,  // 12: keywicket.record.v1.Usage.last:type_name -> keywicket.record.v1.Attempt
-	15, // 13: keywicket.record.v1.Local.attributes:type_name -> keywicket.record.v1.Local.AttributesEntry
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	13, // 0: keywicket.record.v1.Meta.seen:type_name -> keywicket.record.v1.Meta.SeenEntry
+	2,  // 1: keywicket.record.v1.Account.two_step:type_name -> keywicket.record.v1.TwoStep
+	4,  // 2: keywicket.record.v1.Account.app_passwords:type_name -> keywicket.record.v1.AppPassword
+	6,  // 3: keywicket.record.v1.Account.remembered:type_name -> keywicket.record.v1.Remembered
+	3,  // 4: keywicket.record.v1.TwoStep.recovery:type_name -> keywicket.record.v1.Tag
+	3,  // 5: keywicket.record.v1.AppPassword.tag:type_name -> keywicket.record.v1.Tag
+	3,  // 6: keywicket.record.v1.AppPassword.previous:type_name -> keywicket.record.v1.Tag
+	14, // 7: keywicket.record.v1.AppPassword.material:type_name -> keywicket.record.v1.AppPassword.MaterialEntry
+	15, // 8: keywicket.record.v1.AppPassword.previous_material:type_name -> keywicket.record.v1.AppPassword.PreviousMaterialEntry
+	5,  // 9: keywicket.record.v1.AppPassword.reply:type_name -> keywicket.record.v1.Reply
+	3,  // 10: keywicket.record.v1.Remembered.tag:type_name -> keywicket.record.v1.Tag
+	8,  // 11: keywicket.record.v1.Activity.usages:type_name -> keywicket.record.v1.Usage
+	9,  // 12: keywicket.record.v1.Activity.attempts:type_name -> keywicket.record.v1.Attempt
+	9,  // 13: keywicket.record.v1.Usage.last:type_name -> keywicket.record.v1.Attempt
+	16, // 14: keywicket.record.v1.Local.attributes:type_name -> keywicket.record.v1.Local.AttributesEntry
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_core_internal_record_record_proto_init() }
@@ -1379,7 +1395,7 @@ func file_core_internal_record_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_internal_record_record_proto_rawDesc), len(file_core_internal_record_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
