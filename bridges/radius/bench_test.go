@@ -139,3 +139,36 @@ func BenchmarkSignIn(b *testing.B) {
 		b.Errorf("%d accepts of %d", out.codes[codeAccessAccept], n)
 	}
 }
+
+// BenchmarkWorkers is sign-ins that the workers decide, and Rejects that waited, many
+// at a time, by the processor time of both sides.
+func BenchmarkWorkers(b *testing.B) {
+	for name, engine := range map[string]Verifier{
+		"accept": quietEngine{},
+		"reject": &fakeEngine{verify: func(context.Context, core.Attempt) (core.Grant, error) { return core.Grant{}, denied(core.ReasonWrong) }},
+	} {
+		b.Run(name, func(b *testing.B) {
+			c := localClient()
+			c.FailuresPerSecond = maxFailuresPerSecond
+			config := testConfig(c)
+			config.RejectDelay = 10 * time.Millisecond
+			s, err := Listen(config, engine, nil, slog.New(slog.DiscardHandler))
+			if err != nil {
+				b.Fatal(err)
+			}
+			go func() { _ = s.Serve(b.Context()) }()
+			defer s.Close()
+			var took time.Duration
+			for n := 0; b.Loop(); n++ {
+				b.StopTimer()
+				var raw [][]byte
+				for i := range 128 {
+					raw = append(raw, papRequest(128*n+i, testName, testPassword))
+				}
+				b.StartTimer()
+				took += drive(b, s.Addrs()[0], raw)
+			}
+			b.ReportMetric(float64(took.Nanoseconds())/float64(128*b.N), "cpu-ns/request")
+		})
+	}
+}

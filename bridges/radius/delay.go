@@ -136,21 +136,23 @@ func (q *delays) reuse(d *delayed) {
 	d.next, q.spare = q.spare, d
 }
 
-// run calls send for each at its time, until ctx ends. What waits then is
-// never sent.
-func (q *delays) run(ctx context.Context, send func(*delayed)) {
+// run calls send for each at its time, and flush after those of one moment, until
+// ctx ends. What waits then is never sent.
+func (q *delays) run(ctx context.Context, send func(*delayed), flush func()) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		all, wait := q.take(time.Now())
-		if all != nil {
-			wait = max(wait, grain)
-		}
+		some := all != nil
 		for all != nil {
 			d := all
 			all = d.next
 			send(d)
 			q.reuse(d)
+		}
+		if some {
+			flush()
+			wait = max(wait, grain)
 		}
 		timer.Reset(wait)
 		select {

@@ -106,7 +106,7 @@ func listenDisconnects() (*disconnects, error) {
 			errs = append(errs, err)
 			continue
 		}
-		d.sockets = append(d.sockets, &socket{conns: conns, out: conns[0].NewWriter()})
+		d.sockets = append(d.sockets, newSocket(conns, 0))
 	}
 	if len(d.sockets) == 0 {
 		return nil, errors.Join(errs...)

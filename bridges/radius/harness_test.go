@@ -120,12 +120,14 @@ type sent struct {
 
 func (f *fakeSocket) number() uint16 { return f.id }
 
-func (f *fakeSocket) send(reply []byte, to *path) error {
+func (f *fakeSocket) add(reply []byte, to *path) (failed int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sent = append(f.sent, sent{bytes.Clone(reply), time.Now(), to.from})
-	return nil
+	return 0, nil
 }
+
+func (*fakeSocket) flush() (failed int, err error) { return 0, nil }
 
 // A syncBuffer is a log that many goroutines write.
 type syncBuffer struct {

@@ -225,7 +225,8 @@ func (c *client) mostDelayed(wait time.Duration) int32 {
 	return max(maxDelayedPerPeer, int32(float64(c.failures())*wait.Seconds()*1.25))
 }
 
-// sendDelayed sends a Reject that is due, if its client has not had too many.
+// sendDelayed puts a Reject that is due to those that go out next, if its client
+// has not had too many.
 func (s *Server) sendDelayed(d *delayed) {
 	now := time.Now()
 	if !d.peer.failures.pass(now) {
@@ -237,7 +238,7 @@ func (s *Server) sendDelayed(d *delayed) {
 		s.counters.drop(dropSuperseded)
 		return
 	}
-	s.send(&d.path, d.reply)
+	s.put(&d.path, d.reply)
 }
 
 // give gives r up in silence; its repeat is tried anew.

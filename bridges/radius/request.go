@@ -28,7 +28,11 @@ func (p *path) source() netip.Addr { return p.from.Addr().Unmap().WithZone("") }
 // A sender is a socket; its number tells it from the others.
 type sender interface {
 	number() uint16
-	send(reply []byte, to *path) error
+
+	// add takes a copy of reply, to be sent with the next flush at the latest. Both
+	// return how many replies could not be sent, and the first reason.
+	add(reply []byte, to *path) (failed int, err error)
+	flush() (failed int, err error)
 }
 
 // A request is a packet that is genuine and new, with its own copy of it. It

@@ -153,7 +153,7 @@ func (s *Server) Serve(ctx context.Context) error {
 
 // start begins what a Server does beside reading.
 func (s *Server) start() {
-	s.running.Go(func() { s.delays.run(s.ctx, s.sendDelayed) })
+	s.running.Go(func() { s.delays.run(s.ctx, s.sendDelayed, s.flush) })
 }
 
 // Reload puts another configuration in place of the running one. Packets are
@@ -233,9 +233,20 @@ func (s *Server) Counters() Counters { return s.counters.snapshot() }
 
 // send sends a reply and counts it.
 func (s *Server) send(to *path, reply []byte) {
+	s.put(to, reply)
+	s.sent(to.sock.flush())
+}
+
+// put is send for a reply that goes out with the next flush.
+func (s *Server) put(to *path, reply []byte) {
 	s.counters.packet(reply[0])
-	if err := to.sock.send(reply, to); err != nil {
-		s.sent(1, err)
+	s.sent(to.sock.add(reply, to))
+}
+
+// flush sends what was put.
+func (s *Server) flush() {
+	for _, k := range s.sockets {
+		s.sent(k.flush())
 	}
 }
 

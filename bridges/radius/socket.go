@@ -28,8 +28,12 @@ type socket struct {
 	id         uint16
 	accounting bool
 
-	mu  sync.Mutex
-	out *datagram.Writer // for what no reader answers; mu is held
+	// For what no reader answers: out collects while sending sends what it had, so
+	// that nobody waits for the other's system call.
+	mu      sync.Mutex
+	out     *datagram.Writer // mu is held
+	sending sync.Mutex       // before mu
+	spare   *datagram.Writer // empty; sending is held
 }
 
 func (k *socket) number() uint16 { return k.id }
@@ -54,7 +58,11 @@ func listenSocket(address string, id uint16) (*socket, error) {
 	for _, c := range conns {
 		c.SetBuffers(socketBuffer)
 	}
-	return &socket{conns: conns, id: id, out: conns[0].NewWriter()}, nil
+	return newSocket(conns, id), nil
+}
+
+func newSocket(conns []*datagram.Conn, id uint16) *socket {
+	return &socket{conns: conns, id: id, out: conns[0].NewWriter(), spare: conns[0].NewWriter()}
 }
 
 // addr is what was bound, with the port that the kernel chose for port 0.
@@ -75,16 +83,38 @@ func (k *socket) close() error {
 	return errors.Join(errs...)
 }
 
-// send answers from the address that was asked (RFC 2865, section 3: a device
-// takes no answer from another one).
-func (k *socket) send(reply []byte, to *path) error {
+// add is for a reply that goes out with others. It leaves from the address that
+// was asked (RFC 2865, section 3: a device takes no answer from another one).
+func (k *socket) add(reply []byte, to *path) (failed int, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, err := k.out.Add(reply, &datagram.Path{Peer: to.from, Local: to.local, Iface: to.iface}); err != nil {
+	return k.out.Add(reply, to.datagram())
+}
+
+// flush sends what was added, by anybody.
+func (k *socket) flush() (failed int, err error) {
+	k.sending.Lock()
+	defer k.sending.Unlock()
+	k.mu.Lock()
+	k.out, k.spare = k.spare, k.out
+	k.mu.Unlock()
+	return k.spare.Flush()
+}
+
+// send sends one datagram by itself, for those who want to know what becomes of it.
+func (k *socket) send(raw []byte, to *path) error {
+	k.sending.Lock()
+	defer k.sending.Unlock()
+	if _, err := k.spare.Add(raw, to.datagram()); err != nil {
 		return err
 	}
-	_, err := k.out.Flush()
+	_, err := k.spare.Flush()
 	return err
+}
+
+// datagram returns p as it is for those who know nothing of RADIUS.
+func (p *path) datagram() *datagram.Path {
+	return &datagram.Path{Peer: p.from, Local: p.local, Iface: p.iface}
 }
 
 // A lane is what one reader works with. Its answers go out together, once all
@@ -141,5 +171,5 @@ func (s *Server) reply(l *lane, reply []byte, to *path) {
 		return
 	}
 	s.counters.packet(reply[0])
-	s.sent(l.out.Add(reply, &datagram.Path{Peer: to.from, Local: to.local, Iface: to.iface}))
+	s.sent(l.out.Add(reply, to.datagram()))
 }

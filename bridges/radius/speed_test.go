@@ -101,10 +101,12 @@ type countingSocket struct{ codes [256]int }
 
 func (*countingSocket) number() uint16 { return 0 }
 
-func (c *countingSocket) send(reply []byte, _ *path) error {
+func (c *countingSocket) add(reply []byte, _ *path) (failed int, err error) {
 	c.codes[reply[0]]++
-	return nil
+	return 0, nil
 }
+
+func (*countingSocket) flush() (failed int, err error) { return 0, nil }
 
 // least is how much of what a bare loop of the same batches does, for the same
 // processor time, a sign-in must do: the load and the kernel's part are in both.
@@ -173,7 +175,7 @@ func TestSpeed(t *testing.T) {
 
 // drive sends raw in batches, waits for as many replies, and returns what
 // processor time this took in the process.
-func drive(t *testing.T, to netip.AddrPort, raw [][]byte) time.Duration {
+func drive(t testing.TB, to netip.AddrPort, raw [][]byte) time.Duration {
 	t.Helper()
 	all, err := datagram.Listen("udp4", "127.0.0.1:0", 1)
 	if err != nil {
