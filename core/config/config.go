@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"net/netip"
 	"time"
 )
@@ -70,6 +71,7 @@ type File struct {
 	Audit     Audit
 
 	positions positions
+	mode      fs.FileMode // of the file; 0 where it came from none
 }
 
 // A Store says where records are kept.

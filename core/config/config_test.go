@@ -280,22 +280,49 @@ func TestC1NoSecretPrinted(t *testing.T) {
 	}
 }
 
-func TestC1InlineSecretNeedsPrivateFile(t *testing.T) {
+// TestC1SecretInOpenFile: a secret that everybody may read is warned of, and one
+// that everybody may write is refused; a file with no secret may be read.
+func TestC1SecretInOpenFile(t *testing.T) {
 	text := smallest + "allow_inline_secrets = true\n[radius]\nlisten=[\"[::1]:1812\"]\n[radius.client.a]\naddress=[\"::1\"]\nsecret = \"planted-secret-0123\"\n"
 	path := filepath.Join(t.TempDir(), "keywicket.toml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for mode, good := range map[fs.FileMode]bool{0o600: true, 0o640: true, 0o644: false, 0o602: false} {
+	for mode, good := range map[fs.FileMode]bool{0o600: true, 0o640: true, 0o644: true, 0o602: false} {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Load(path)
+		f, err := Load(path)
 		if (err == nil) != good {
 			t.Errorf("mode %04o: %v, want good = %v", mode, err, good)
 		}
 		if err != nil {
 			checkFaults(t, err, path)
+			continue
+		}
+		got := slices.DeleteFunc(f.Warnings(), func(w Fault) bool { return !strings.Contains(w.Text, "everybody on this host can read the secret") })
+		if want := mode == 0o644; len(got) != 0 != want || want && (got[0].Key != "radius.client.a.secret" || got[0].Line != 8) {
+			t.Errorf("mode %04o: warnings %v", mode, got)
+		}
+	}
+	secret := filepath.Join(t.TempDir(), "a.secret")
+	if err := os.WriteFile(secret, []byte("planted-secret-0123456789"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text = strings.Replace(text, "secret = \"planted-secret-0123\"", "secret_file = \""+secret+"\"", 1)
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[fs.FileMode]int{0o600: 0, 0o640: 0, 0o644: 1} {
+		if err := os.Chmod(secret, mode); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Warnings(); len(got) != want || want > 0 && got[0].Key != "radius.client.a.secret_file" {
+			t.Errorf("a secret's own file of mode %04o: %v", mode, got)
 		}
 	}
 }

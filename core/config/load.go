@@ -84,16 +84,15 @@ func syntaxFault(name string, err error) Fault {
 	return fault
 }
 
-// checkMode refuses secrets in a file that everybody may read.
+// checkMode refuses secrets in a file that everybody may write.
 func (r *reader) checkMode(f *File, mode fs.FileMode) {
-	if f.Radius == nil || mode.Perm()&0o007 == 0 {
+	if f.mode = mode; f.Radius == nil || mode.Perm()&0o002 == 0 {
 		return
 	}
 	for _, c := range f.Radius.Clients {
 		for key, inline := range map[string]Secret{"secret": c.InlineSecret, "old_secret": c.InlineOldSecret} {
 			if inline.text != nil {
-				r.fault([]string{"radius", "client", c.Name, key},
-					"this file has mode %04o, so that everybody on this host can get at the secret; chmod 640 it, or use %s_file", mode.Perm(), key)
+				r.fault([]string{"radius", "client", c.Name, key}, "this file has mode %04o, so that everybody on this host can change the secret; chmod 640 it", mode.Perm())
 			}
 		}
 	}

@@ -97,8 +97,9 @@ func secretFault(secret []byte, allowWeak bool) string {
 }
 
 // ReadSecret reads the secret in the file at path, without one newline at its
-// end. A file that others may read or write, that is empty, or that is not a
-// file is an error that says what to do.
+// end. A file that everybody may write, that is empty, or that is not a file is
+// an error that says what to do. One that everybody may read is a warning:
+// see Warnings.
 func ReadSecret(path string) ([]byte, error) {
 	// Without O_NONBLOCK a named pipe would hold up the start for ever.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -112,8 +113,8 @@ func ReadSecret(path string) ([]byte, error) {
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file; give the path of a file that holds the secret", path)
-	case info.Mode().Perm()&0o007 != 0:
-		return nil, fmt.Errorf("%s has mode %04o, so that everybody on this host can get at the secret; chmod 600 it, or chmod 640 with the group of the daemon",
+	case info.Mode().Perm()&0o002 != 0:
+		return nil, fmt.Errorf("%s has mode %04o, so that everybody on this host can change the secret; chmod 600 it, or chmod 640 with the group of the daemon",
 			path, info.Mode().Perm())
 	}
 	secret, err := io.ReadAll(io.LimitReader(file, secretMax+2))

@@ -26,7 +26,7 @@ func TestReadSecret(t *testing.T) {
 		"longest":        {strings.Repeat("a", secretMax) + "\n", 0o600, strings.Repeat("a", secretMax)},
 		"too long":       {strings.Repeat("a", secretMax+1), 0o600, "!more than"},
 		"far too long":   {strings.Repeat("planted", secretMax), 0o600, "!more than"},
-		"others read":    {"planted-secret\n", 0o644, "!chmod 600"},
+		"others read":    {"planted-secret\n", 0o644, "planted-secret"},
 		"others write":   {"planted-secret\n", 0o602, "!chmod 600"},
 		"empty":          {"", 0o600, "!empty"},
 		"newline alone":  {"\n", 0o600, "!empty"},

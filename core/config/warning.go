@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"os"
 	"slices"
 )
 
@@ -55,6 +56,8 @@ func (f *File) Warnings() []Fault {
 			}
 			all = append(all, f.Fault(fmt.Sprintf("the secret has %d octets, which is little; \"keywicket client rotate %s\" makes one of 32 random octets", len(secret), c.Name), "radius", "client", c.Name, name))
 		}
+		all = append(all, f.readable(c, "secret", c.SecretFile, c.InlineSecret)...)
+		all = append(all, f.readable(c, "old_secret", c.OldSecretFile, c.InlineOldSecret)...)
 		if c.AllowInsecureMSCHAP {
 			all = append(all, f.Fault("MS-CHAPv2 outside a tunnel can be broken by whoever captures it", "radius", "client", c.Name, "allow_insecure_mschap"))
 		}
@@ -63,4 +66,20 @@ func (f *File) Warnings() []Fault {
 		}
 	}
 	return all
+}
+
+// readable warns of a secret that everybody on this host may read.
+func (f *File) readable(c Client, key, file string, inline Secret) Faults {
+	mode, mend := f.mode, "chmod 640 this file, or use "+key+"_file"
+	if file != "" {
+		info, err := os.Stat(file)
+		if err != nil {
+			return nil // a fault already
+		}
+		mode, mend, key = info.Mode(), "chmod 600 it, or chmod 640 with the group of the daemon", key+"_file"
+	}
+	if mode.Perm()&0o004 == 0 || file == "" && inline.text == nil {
+		return nil
+	}
+	return Faults{f.Fault(fmt.Sprintf("the file has mode %04o, so that everybody on this host can read the secret; %s", mode.Perm(), mend), "radius", "client", c.Name, key)}
 }
