@@ -3,6 +3,7 @@ package radius
 import (
 	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // RFC 2865 and RFC 3579 know nothing else
+	"crypto/subtle"
 	"hash"
 	"sync"
 )
@@ -22,12 +23,24 @@ type digests struct {
 	mac, sum hash.Hash
 	out      [digestLen]byte
 	zero     [digestLen]byte // stays zero
+
+	// What MD5 is made over, in one piece: that is quicker than adding the parts.
+	begun []byte // the secret, and room for what follows it
+	whole []byte // a reply, and then the secret
 }
 
 func newKey(secret []byte) *key {
 	k := &key{secret: append([]byte(nil), secret...)}
-	k.pool.New = func() any { return &digests{mac: hmac.New(md5.New, k.secret), sum: md5.New()} }
+	k.pool.New = func() any {
+		return &digests{mac: hmac.New(md5.New, k.secret), sum: md5.New(), begun: append(make([]byte, 0, len(k.secret)+2*digestLen), k.secret...)}
+	}
 	return k
+}
+
+// mask returns what octets are hidden with: MD5 over the secret, what comes before
+// them, and a salt.
+func (d *digests) mask(before, salt []byte) [digestLen]byte {
+	return md5.Sum(append(append(d.begun, before...), salt...)) //nolint:gosec // see above
 }
 
 // signs reports whether the Message-Authenticator of the request p, which
@@ -56,10 +69,9 @@ func (k *key) sign(reply, requestAuthenticator []byte) {
 	d.mac.Reset()
 	d.mac.Write(reply)
 	copy(value, d.mac.Sum(d.out[:0]))
-	d.sum.Reset()
-	d.sum.Write(reply)
-	d.sum.Write(k.secret)
-	copy(reply[4:headerLen], d.sum.Sum(d.out[:0]))
+	d.whole = append(append(d.whole[:0], reply...), k.secret...)
+	sum := md5.Sum(d.whole) //nolint:gosec // see above
+	copy(reply[4:headerLen], sum[:])
 }
 
 // hide encrypts a key of 16 octets for MS-MPPE-Send-Key and MS-MPPE-Recv-Key:
@@ -72,21 +84,16 @@ func (k *key) hide(plain [digestLen]byte, salt [2]byte, requestAuthenticator []b
 	blocks[0] = digestLen
 	copy(blocks[1:], plain[:])
 	out := append(make([]byte, 0, len(salt)+len(blocks)), salt[:]...)
+	mask := d.mask(requestAuthenticator, salt[:])
 	for at := 0; at < len(blocks); at += digestLen {
-		d.sum.Reset()
-		d.sum.Write(k.secret)
-		if at == 0 {
-			d.sum.Write(requestAuthenticator)
-			d.sum.Write(salt[:])
-		} else {
-			d.sum.Write(out[len(out)-digestLen:])
+		if at > 0 {
+			mask = d.mask(out[len(out)-digestLen:], nil)
 		}
-		mask := d.sum.Sum(d.out[:0])
 		for i := range mask {
 			out = append(out, blocks[at+i]^mask[i])
 		}
 	}
-	clear(d.out[:])
+	clear(mask[:])
 	clear(blocks[:])
 	return out
 }
@@ -96,16 +103,12 @@ func (k *key) hide(plain [digestLen]byte, salt [2]byte, requestAuthenticator []b
 func (k *key) reveal(text, hidden, requestAuthenticator []byte) {
 	d := k.pool.Get().(*digests)
 	defer k.pool.Put(d)
+	var mask [digestLen]byte
 	before := requestAuthenticator
 	for at := 0; at < len(hidden); at += digestLen {
-		d.sum.Reset()
-		d.sum.Write(k.secret)
-		d.sum.Write(before)
-		mask := d.sum.Sum(d.out[:0])
-		for i := range mask {
-			text[at+i] = hidden[at+i] ^ mask[i]
-		}
+		mask = d.mask(before, nil)
+		subtle.XORBytes(text[at:], hidden[at:at+digestLen], mask[:])
 		before = hidden[at : at+digestLen]
 	}
-	clear(d.out[:])
+	clear(mask[:])
 }
