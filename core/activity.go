@@ -10,6 +10,7 @@ import (
 
 const (
 	maxFresh     = 1 << 18 // attempts that wait to be grouped; more are lost
+	crowd        = 1 << 14 // and are not left waiting for the next flush
 	maxDoings    = 1 << 17 // accounts of which something is not written; what happens at others is lost
 	maxStrangers = 1 << 12 // names without a record whose attempts are kept in memory
 
@@ -31,7 +32,7 @@ type activity struct {
 	spare    [][]attemptAt // empty chunks for fresh
 	lost     uint64        // attempts that found no room
 
-	crowded chan struct{} // a token: fresh is half full
+	crowded chan struct{} // a token: fresh is a crowd
 
 	flushing  sync.Mutex           // one groups and writes at a time
 	strangers map[*doings]struct{} // that have no record to be written to
@@ -56,7 +57,7 @@ func (a *activity) add(at attemptAt) {
 		a.fresh.chunks = append(a.fresh.chunks, a.emptyChunk())
 	}
 	a.fresh.add(at)
-	if a.fresh.n == maxFresh/2 {
+	if a.fresh.n == crowd {
 		select {
 		case a.crowded <- struct{}{}:
 		default:
@@ -90,12 +91,15 @@ func (a *activity) group() (many bool) {
 	a.grouping, a.fresh = a.fresh, attempts{}
 	a.mu.Unlock()
 	lost := uint64(0)
-	for at := range a.grouping.all { // nobody changes it meanwhile
-		if d := a.doingsFor(at); d != nil {
-			d.add(&at.happened)
-		} else {
-			lost++
+	for _, chunk := range a.grouping.chunks { // nobody changes it meanwhile
+		for i := range chunk {
+			if d := a.doingsFor(&chunk[i]); d != nil {
+				d.add(&chunk[i].happened)
+			} else {
+				lost++
+			}
 		}
+		breathe()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -108,6 +112,10 @@ func (a *activity) group() (many bool) {
 	a.lost += lost
 	return len(a.byName) >= maxDoings/2
 }
+
+// breathe lets sign-ins go first: the scheduler looks at the network only when a
+// processor has nothing else to do.
+func breathe() { time.Sleep(50 * time.Microsecond) }
 
 // doingsFor returns where at belongs, or nil if there is no room. The caller
 // holds flushing.

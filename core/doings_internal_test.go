@@ -135,7 +135,7 @@ func TestStrangers(t *testing.T) {
 }
 
 // TestActivityIsBounded: attempts and accounts beyond their bounds are counted
-// as lost, and half of the attempts call for grouping.
+// as lost, and a crowd of attempts calls for grouping.
 func TestActivityIsBounded(t *testing.T) {
 	a := newActivity()
 	sign := func(from, to int) {
@@ -143,16 +143,16 @@ func TestActivityIsBounded(t *testing.T) {
 			a.add(attemptAt{name: fmt.Sprint(i)})
 		}
 	}
-	sign(0, maxFresh/2-1)
+	sign(0, crowd-1)
 	if len(a.crowded) != 0 {
 		t.Error("called for too early")
 	}
-	sign(0, maxFresh/2+8)
+	sign(crowd-1, maxFresh+7)
 	if len(a.crowded) != 1 || a.lost != 7 {
 		t.Errorf("called for %d times, %d lost, want 7", len(a.crowded), a.lost)
 	}
-	if many := a.group(); !many || len(a.byName) != maxDoings || a.lost != 8 {
-		t.Errorf("many %v: %d accounts are kept, %d attempts lost, want 8", many, len(a.byName), a.lost)
+	if many, want := a.group(), uint64(7+maxFresh-maxDoings); !many || len(a.byName) != maxDoings || a.lost != want {
+		t.Errorf("many %v: %d accounts are kept, %d attempts lost, want %d", many, len(a.byName), a.lost, want)
 	}
 }
 

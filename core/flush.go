@@ -20,6 +20,7 @@ const (
 	flushBytes = store.MaxBatch / 2
 
 	maxFlushers = 4 // batches at the same time
+	breathOps   = 8 // of a batch, half a millisecond
 )
 
 // flushTime is how long a store may take for what was collected.
@@ -134,7 +135,10 @@ func (f *flush) end(all []*doings, outcome writeOutcome) {
 func (f *flush) write(ctx context.Context, part []*doings) {
 	var b flushBatch
 	away := f.keep(nil)
-	for _, d := range part {
+	for i, d := range part {
+		if i%breathOps == breathOps-1 {
+			breathe()
+		}
 		op, outcome, err := store.Op{}, writeFailed, error(nil)
 		if !away {
 			op, outcome, err = f.engine.activityOp(ctx, d, &b)
