@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,8 @@ func (a *app) pluginPinCommand() *cobra.Command {
 			}
 			if name == "" {
 				name = pluginName(path)
+			} else if !bareName(name) {
+				return usageError{fmt.Errorf("--name: %q can't be a name; take up to 64 letters, digits, hyphens and underscores, and a letter or digit first", name)}
 			}
 			if kind == "" {
 				kind = `""  # "store", "directory", "notifier" or "hook"`
@@ -56,6 +59,12 @@ func (a *app) pluginPinCommand() *cobra.Command {
 	cmd.Flags().StringVar(&kind, "kind", "", "what it is: `KIND` is store, directory, notifier or hook")
 	cmd.Flags().StringVar(&name, "name", "", "what it is called; else after its file")
 	return cmd
+}
+
+// bareName says whether a plugin can have this name, and it needs no quotes in the
+// configuration.
+func bareName(name string) bool {
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`).MatchString(name)
 }
 
 // pluginName makes a name of a path: of keywicket-store-pg it is store-pg.
@@ -142,7 +151,7 @@ func pluginState(p *controlv1.PluginStatus) string {
 	case p.Problem != "":
 		return p.State + ", PROBLEM: " + line(p.Problem)
 	case p.Until != nil:
-		return fmt.Sprintf("%s until %s: %s", strings.ToUpper(p.State), shownTime(p.Until.AsTime()), line(p.LastError))
+		return fmt.Sprintf("%s until %s", strings.ToUpper(p.State), shownTime(p.Until.AsTime()))
 	}
 	return p.State
 }

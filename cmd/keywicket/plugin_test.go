@@ -119,8 +119,7 @@ func TestPluginDirectory(t *testing.T) {
 	}
 }
 
-// TestPluginHook: a hook adds to the answer, refuses, and is silence where it
-// does not run.
+// TestPluginHook: a hook adds to the answer, and refuses.
 func TestPluginHook(t *testing.T) {
 	needRadclient(t)
 	s := newSite(t)
@@ -146,6 +145,56 @@ func TestPluginHook(t *testing.T) {
 	s.expect(reject, alain, o.first.Password)
 }
 
+// TestG3PluginGone: without an answer of its plugin nobody is let in and nobody
+// refused: RADIUS has silence, and the command line 3. It is the same for a hook
+// and for a directory whose last answers are too old. With the program back, a
+// reload is enough.
+func TestG3PluginGone(t *testing.T) {
+	for kind, settings := range map[string]string{"hook": "from = \"00:00\"\nto = \"23:59\"", "directory": ""} {
+		t.Run(kind, func(t *testing.T) {
+			needRadclient(t)
+			s := newSite(t)
+			from := pluginPath(t, map[string]string{"hook": "hours", "directory": "csv"}[kind])
+			path := s.path("program")
+			put := func(text string) {
+				t.Helper()
+				must(t, os.WriteFile(path+".new", []byte(text), 0o755))
+				must(t, os.Rename(path+".new", path))
+			}
+			put(readFile(t, from))
+			if kind == "directory" {
+				s.csv("1," + alain + ",yes,staff,,")
+				settings = `path = "` + s.path("accounts.csv") + `"`
+				s.edit(`#kind = "local"`, `kind = "plugin:gone"`)
+				s.edit(`#max_age = "60s"`, `max_age = "0s"`)
+				s.edit(`#stale = "15m"`, `stale = "0s"`)
+			}
+			s.add(s.ok("", "plugin", "pin", path, "--kind", kind, "--name", "gone"), "[plugin.gone.settings]", settings)
+			s.start()
+			var o owner
+			if kind == "directory" {
+				o = s.turnOn(alain)
+			} else {
+				o = s.enroll(alain)
+			}
+			s.expect(accept, alain, o.first.Password)
+			put("#!/bin/sh\nexit 0\n") // which is not the pinned one
+			s.killPlugin("gone")
+			until(t, "it does not run", func() bool { return s.plugin("gone").State == "waiting" || s.plugin("gone").State == "quarantined" })
+			if a := s.radclientWith([]string{"-r", "1", "-t", "4"}, userName(alain), userPassword(o.first.Password)); a.code != silence {
+				t.Errorf("RADIUS answers %s", a.code)
+			}
+			s.refused(3, "", o.first.Password+"\n", "verify", alain, "--service", "radius/vpn1")
+			if kind == "hook" { // which is asked of right ones alone
+				s.expect(reject, alain, "wrong")
+			}
+			put(readFile(t, from))
+			s.reload()
+			s.untilAnswer(accept, alain, o.first.Password)
+		})
+	}
+}
+
 // TestPluginAbsent: without one of its plugins the daemon starts, and what does
 // not need the plugin works.
 func TestPluginAbsent(t *testing.T) {
@@ -159,6 +208,11 @@ func TestPluginAbsent(t *testing.T) {
 	s.expect(accept, alain, o.first.Password)
 	if p := s.plugin("mail"); p.State == "running" || !strings.Contains(p.LastError, "no such file") {
 		t.Errorf("%+v", p)
+	}
+	for _, verb := range [][]string{{"plugin", "list"}, {"status"}} {
+		if r := s.run("", verb...); strings.Count(r.out, "no such file") != 1 || !strings.Contains(r.out, "WAITING until") && !strings.Contains(r.out, "QUARANTINED until") {
+			t.Errorf("what is wrong is not said once: %s", r)
+		}
 	}
 	if text := get(t, "http://"+metrics+"/metrics"); !strings.Contains(text, `keywicket_plugin_up{plugin="mail"} 0`) {
 		t.Error("the metric does not say that it is not up")
@@ -176,6 +230,9 @@ func TestPluginPin(t *testing.T) {
 	s.add(s.ok("", "plugin", "pin", path, "--kind", "directory", "--name", "people"))
 	s.ok("", "config", "check", s.config())
 	s.refused(2, "is not known", "", "plugin", "pin", path, "--kind", "shop")
+	for _, name := range []string{"x y", "a.b", "-", "\"", strings.Repeat("x", 65)} {
+		s.refused(2, "can't be a name", "", "plugin", "pin", path, "--name", name)
+	}
 	s.refused(1, "no such file", "", "plugin", "pin", path+"x")
 	open := s.path("open")
 	writeFile(t, open, readFile(t, path))
@@ -216,6 +273,9 @@ absent = { name = "nobody@contoso.com" }
 	}
 	if err := json.Unmarshal([]byte(r.out), &report); err != nil || r.code != 1 || report.Broken == 0 || report.Kind != "directory" {
 		t.Fatalf("%v: %s", err, r)
+	}
+	if r := s.run("", check("--settings", s.path("settings.toml"))...); r.code != 1 || !strings.Contains(r.out, "--accounts names those that it has") {
+		t.Errorf("with accounts that it does not have: %s", r)
 	}
 	named := false
 	for _, c := range report.Cases {

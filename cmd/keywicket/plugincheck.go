@@ -81,7 +81,7 @@ func (a *app) checkPlugin(ctx context.Context, c pluginCheck) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	host, err := pluginhost.New(pluginhost.Options{Log: newLog(a.err, config.Log{Level: "error", Format: config.LogText}), Version: version()})
+	host, err := pluginhost.New(pluginhost.Options{Log: newLog(a.err, config.Log{Level: "info", Format: config.LogText}), Version: version()})
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (a *app) checkPlugin(ctx context.Context, c pluginCheck) (err error) {
 	if err := host.WaitFirst(starting, spec.Name); err != nil {
 		return unavailableError{err}
 	}
-	r := checkReport{Plugin: spec.Path, Kind: string(host.Status()[0].Kind), Version: host.Status()[0].Version, show: !c.asJSON, app: a}
+	r := checkReport{Plugin: spec.Path, Kind: string(host.Status()[0].Kind), Version: host.Status()[0].Version, show: !c.asJSON, standard: c.accounts == "", app: a}
 	if err := r.run(ctx, host, spec.Name, fixture); err != nil {
 		return err
 	}
@@ -118,8 +118,9 @@ type checkReport struct {
 	Broken  int           `json:"broken"`
 	Cases   []checkedCase `json:"cases"`
 
-	show bool
-	app  *app
+	show     bool
+	standard bool // a directory was asked for the suite's accounts
+	app      *app
 }
 
 type checkedCase struct {
@@ -221,8 +222,11 @@ func (r *checkReport) summary() string {
 			made++
 		}
 	}
-	if r.Broken == 0 {
+	switch {
+	case r.Broken == 0:
 		return fmt.Sprintf("The %s keeps all of %d promises.", r.Kind, made)
+	case r.standard && r.Kind == string(pluginhost.KindDirectory):
+		return fmt.Sprintf("The %s BREAKS %d of %d promises. It was asked for accounts of the suite's own; --accounts names those that it has.", r.Kind, r.Broken, made)
 	}
 	return fmt.Sprintf("The %s BREAKS %d of %d promises.", r.Kind, r.Broken, made)
 }

@@ -27,20 +27,30 @@ func TestPluginGuide(t *testing.T) {
 		t.Errorf("the guide's plugin has %d lines", lines)
 	}
 	s := newSite(t)
-	writeFile(t, s.path("main.go"), program[1])
-	writeFile(t, s.path("accounts.toml"), accounts[1])
-	if out, err := exec.Command("go", "build", "-o", s.path("people"), s.path("main.go")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	build := func(changes ...string) {
+		t.Helper()
+		text := strings.NewReplacer(changes...).Replace(program[1])
+		if len(changes) > 0 && text == program[1] {
+			t.Fatalf("%q is not in the guide", changes)
+		}
+		writeFile(t, s.path("main.go"), text)
+		if out, err := exec.Command("go", "build", "-o", s.path("people"), s.path("main.go")).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
+	writeFile(t, s.path("accounts.toml"), accounts[1])
+	build()
 	s.ok("", "plugin", "check", s.path("people"), "--accounts", s.path("accounts.toml"))
 	// The same with one promise broken: the suite must see it.
-	broken := strings.Replace(program[1], "!who.Enabled || ", "who.Enabled && ", 1)
-	writeFile(t, s.path("main.go"), broken)
-	if out, err := exec.Command("go", "build", "-o", s.path("people"), s.path("main.go")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	build("!who.Enabled || ", "who.Enabled && ")
 	if r := s.run("", "plugin", "check", s.path("people"), "--accounts", s.path("accounts.toml")); r.code != 1 || !strings.Contains(r.out, "broken       password/disabled") {
 		t.Errorf("a disabled account is let in: %s", r)
+	}
+	// And one that says something where the host reads.
+	build("func main() {\n", "func main() {\n\tprintln(\"to standard error\")\n\tos.Stdout.WriteString(\"starting up\\n\")\n", `import (`, "import (\n\t\"os\"\n")
+	r := s.refused(3, `it printed to standard output is not the one of a plugin: "starting up"`, "", "plugin", "check", s.path("people"))
+	if !strings.Contains(r.err, "to standard error") {
+		t.Errorf("what it says is not shown: %s", r)
 	}
 }
 

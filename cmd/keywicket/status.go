@@ -126,7 +126,11 @@ func (a *app) showStatus(s *controlv1.StatusResponse) error {
 		}
 	}
 	for _, p := range s.Plugins {
-		rows = append(rows, []string{"plugin " + p.Name, p.Kind + ", " + pluginState(p)})
+		is := p.Kind + ", " + pluginState(p)
+		if p.Until != nil {
+			is += ": " + line(p.LastError)
+		}
+		rows = append(rows, []string{"plugin " + p.Name, is})
 	}
 	for _, w := range s.Warnings {
 		rows = append(rows, []string{"warning", w})

@@ -28,7 +28,7 @@ const deadline = 2*time.Second + 1500*time.Millisecond
 func TestStartsThatFail(t *testing.T) {
 	for mode, want := range map[string]string{
 		"exits":          "no room in the inn",
-		"garbage-line":   "Unrecognized remote plugin message",
+		"garbage-line":   `is not the one of a plugin: "garbage \x1b[31m`,
 		"elsewhere":      "which is no socket in the folder",
 		"silent":         "timeout while waiting for plugin to start",
 		"plain":          "tls: first record does not look like a TLS handshake",
@@ -97,8 +97,14 @@ func TestG1(t *testing.T) {
 	if err := os.Rename(script(dir, "exit 1"), f.spec.Path); err != nil {
 		t.Fatal(err)
 	}
+	if err := f.Set(f.ctx, []pluginhost.Spec{f.spec}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := f.store().Apply(f.ctx, store.Batch{{Action: store.Put, Key: "a"}}); err != nil {
 		t.Errorf("the one that runs goes on: %v", err)
+	}
+	if s := f.status(); s.Restarts != 0 || !strings.Contains(s.LastError, "will not start again: this is another program") {
+		t.Errorf("a reload does not say that it is another program now: %+v", s)
 	}
 	kill(t, f.status().PID)
 	f.until("quarantined", func(s pluginhost.Status) bool { return s.State == pluginhost.StateQuarantined })

@@ -156,7 +156,8 @@ func (dialed) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.Client
 // started in the background, and kept running; a spec that changed is started
 // beside the old one, takes over once it answers, and is an error, with the old
 // one going on, where it does not. A plugin that waits or is quarantined is tried
-// at once.
+// at once. Of one that runs, and whose program is not the pinned one any more, it
+// is said that it will not start again.
 func (h *Host) Set(ctx context.Context, specs []Spec) error {
 	h.setting.Lock()
 	defer h.setting.Unlock()
@@ -194,6 +195,7 @@ func (h *Host) setOne(ctx context.Context, spec Spec) error {
 	p.mu.Unlock()
 	if same {
 		p.retry()
+		p.lookAt(spec)
 		return nil
 	}
 	return p.swap(ctx, spec)

@@ -174,6 +174,9 @@ func (i *instance) startError(err error) error {
 		case <-time.After(drainFor):
 		}
 	}
+	if line, is := strings.CutPrefix(text, "Unrecognized remote plugin message: "); is {
+		return fmt.Errorf("the first line that it printed to standard output is not the one of a plugin: %.300q; until it serves, a plugin prints nothing else there (standard error is free)", line)
+	}
 	return fmt.Errorf("%.300q", text)
 }
 

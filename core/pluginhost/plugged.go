@@ -239,3 +239,20 @@ func (p *plugged) retry() {
 	default:
 	}
 }
+
+// lookAt tells the administrator where the plugin that runs could not be started
+// again: its program was changed, and pinned it was before.
+func (p *plugged) lookAt(spec Spec) {
+	if p.now() == nil {
+		return // it is tried, and what is wrong is said
+	}
+	err := spec.check()
+	if err == nil {
+		return
+	}
+	err = fmt.Errorf("it runs, and will not start again: %w", err)
+	p.mu.Lock()
+	p.lastError, p.lastAt = err.Error(), time.Now()
+	p.mu.Unlock()
+	p.log.Warn("the plugin will not start again", "err", err)
+}

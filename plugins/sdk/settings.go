@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/keywicket/keywicket/plugins/proto/pluginv1"
 )
@@ -40,7 +41,7 @@ func (s Settings) Decode(into any) error {
 		return fmt.Errorf("settings: %s can't be %s", wrong.Field, wrong.Value)
 	}
 	if err != nil {
-		return fmt.Errorf("settings: %w", err)
+		return errors.New("settings: " + strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return nil
 }
