@@ -89,7 +89,7 @@ func listenAddress(text, example string) (address netip.AddrPort, wrong string) 
 	address, err := netip.ParseAddrPort(text)
 	switch {
 	case strings.HasPrefix(text, ":"):
-		return address, fmt.Sprintf("%s has no address; write \"0.0.0.0%s\" for every IPv4 one or \"[::]%s\" for all", quoted(text), text, text)
+		return address, fmt.Sprintf("%s has no address; write \"0.0.0.0%s\" for every IPv4 one or \"[::]%s\" for every IPv6 one", quoted(text), text, text)
 	case err != nil:
 		return address, fmt.Sprintf("%s is not an address and a port; write it like %q or \"[::1]:1812\"", quoted(text), example)
 	}
