@@ -51,6 +51,9 @@ func initialize(dir string) error {
 			return err
 		}
 	}
+	if _, err := config.Parse(path("keywicket.toml"), config.Example(dir)); err != nil { // a path too long for a socket
+		return fmt.Errorf("nothing was made: what would be written does not hold in this directory; choose another with --dir\n%w", err)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
