@@ -18,7 +18,7 @@ import (
 func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 	cached, oldRecord, t := e.cache.get(name)
 	fresh := cached != nil && e.fresh(cached)
-	if fresh && !oldRecord && e.watches.store.Load() {
+	if fresh && !oldRecord && e.watches.store.Load() && !asks(ctx) {
 		return cached, nil
 	}
 	var dir directory.Account

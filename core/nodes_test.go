@@ -121,6 +121,49 @@ func TestWatchEnds(t *testing.T) {
 	})
 }
 
+// A slowStore is a store whose news of accounts come later.
+type slowStore struct{ *faultyStore }
+
+func (s slowStore) Watch(ctx context.Context, prefix string) (<-chan store.Event, error) {
+	in, err := s.faultyStore.Watch(ctx, prefix)
+	if err != nil || prefix != "account/" {
+		return in, err
+	}
+	out := make(chan store.Event)
+	go func() {
+		defer close(out)
+		for e := range in {
+			time.Sleep(500 * time.Millisecond)
+			select {
+			case out <- e:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return out, nil
+}
+
+// TestMadeElsewhere: what another node has made is not wrong here, also before
+// the news of it have come; what is wrong is.
+func TestMadeElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(f *fixture) { f.opt.Store, f.opt.Node = slowStore{f.store}, "a" })
+		_, first := f.addAlain()
+		time.Sleep(10 * time.Second) // of the bubble's clock: all news have come
+		must(t, f.try(first))
+		_, text := f.node("b").create("elsewhere", "")
+		var g core.Grant
+		if decided, err := f.VerifyText(&core.Attempt{Service: "radius/vpn1"}, []byte(alain), []byte(text), &g); decided {
+			t.Errorf("decided in a hurry: %v", err)
+		}
+		must(t, f.try(text))
+		wantReason(t, "nobody's", f.try(otherText(t)), core.ReasonWrong)
+		f.store.fail(store.ErrUnavailable)
+		wantReason(t, "nobody's, while the store cannot tell", f.try(otherText(t)), core.ReasonUnavailable)
+		must(t, f.try(text)) // no worse than before
+	})
+}
+
 // TestGoneIsKnown: once a directory has said that an account is gone or
 // disabled, an answer from before does not serve while it is away.
 func TestGoneIsKnown(t *testing.T) {

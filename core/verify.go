@@ -44,6 +44,9 @@ type verdict struct {
 func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	var g Grant
 	v := e.decide(ctx, &a)
+	if e.mayHaveBeenMade(&v) {
+		v = e.decide(asking(ctx), &a)
+	}
 	defer clear(v.material)
 	if v.reason == "" && e.guards() {
 		v = e.guarded(ctx, a, v)
@@ -81,7 +84,7 @@ func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided b
 	a.Account = at.cached.name
 	v := verdict{now: e.clock.now(), name: a.Account, account: at, hurried: true}
 	v = e.decideCleartext(context.Background(), e.policy.Load(), a, proof.MethodCleartext, v, typed)
-	if v.putOff || v.reason == "" && e.guards() {
+	if v.putOff || v.reason == "" && e.guards() || e.mayHaveBeenMade(&v) {
 		return false, nil
 	}
 	weigh(a, &v)

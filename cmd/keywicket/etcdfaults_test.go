@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,7 +26,8 @@ type etcdNode struct {
 	keys    *keyring.Keyring
 	proxies []*etcdtest.Proxy
 	urls    []string
-	ahead   atomic.Int64    // of the right time; nanoseconds
+	ahead   atomic.Int64 // of the right time; nanoseconds
+	name    string
 	copy    *memstore.Store // nil: the node has none
 
 	using sync.RWMutex // by calls; a restart waits for them
@@ -35,7 +37,7 @@ type etcdNode struct {
 // newEtcdNode starts a node that begins with the i-th member.
 func newEtcdNode(t *testing.T, c *etcdtest.Cluster, keys *keyring.Keyring, i int, withCopy bool) *etcdNode {
 	t.Helper()
-	n := &etcdNode{t: t, keys: keys}
+	n := &etcdNode{t: t, keys: keys, name: fmt.Sprint("node ", i)}
 	for k := range c.Members {
 		p := etcdtest.NewProxy(t, c.Members[(i+k)%len(c.Members)])
 		n.proxies, n.urls = append(n.proxies, p), append(n.urls, p.URL)
@@ -63,7 +65,7 @@ func (n *etcdNode) start() {
 		s, closeCopy = r, r.Close
 	}
 	n.Engine, err = core.Open(n.t.Context(), core.Options{
-		Store: s, Keyring: n.keys, Now: n.clock, LateStore: true, Flush: time.Second,
+		Store: s, Keyring: n.keys, Node: n.name, Now: n.clock, LateStore: true, Flush: time.Second,
 		Directory: local.New(s, n.keys, local.Options{Now: n.clock, Cost: local.Cost{Time: 1, MemoryKiB: 8, Threads: 1}}),
 	})
 	must(n.t, err)

@@ -153,7 +153,8 @@ func (h *etcdHistory) measure() (stop func()) {
 }
 
 // loosened returns the calls as the promises have them: what a node sees may be
-// as old as the bound, but never older than what it has itself answered.
+// as old as the bound, but never older than what it has itself answered, and
+// what it refuses as wrong is wrong now, but for one that goes on from a copy.
 func (h *etcdHistory) loosened(calls []op) []op {
 	late := h.late
 	for _, o := range calls { // a machine that is late with these is late with the news too
@@ -164,8 +165,8 @@ func (h *etcdHistory) loosened(calls []op) []op {
 	calls = slices.Clone(calls)
 	for i, o := range calls {
 		n := h.nodes[o.node]
-		if !o.reads() || o.kind == "list" && n.copy == nil {
-			continue // lists ask the store
+		if !o.reads() || n.copy == nil && (o.kind == "list" || o.result == string(core.ReasonWrong)) {
+			continue // the store was asked
 		}
 		bound := connectedBound
 		if !h.isQuiet(o) {
