@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keywicket/keywicket/bridges/radius/datagram"
 	"github.com/keywicket/keywicket/core"
 	layeh "layeh.com/radius"
 	"layeh.com/radius/rfc2865"
@@ -283,5 +284,58 @@ func TestClose(t *testing.T) {
 	}
 	if s.counters.dropped[dropLate].Load() != 1 {
 		t.Errorf("dropped %v", s.Counters().Dropped)
+	}
+}
+
+// A stuckEngine grants what it is asked at once, up to the request at which it stops
+// until it is let go.
+type stuckEngine struct {
+	quietEngine
+	asked int // by the one reader
+	at    int
+	free  chan struct{}
+}
+
+func (e *stuckEngine) VerifyText(a *core.Attempt, name, _ []byte, g *core.Grant) (bool, error) {
+	a.Account = string(name)
+	*g = core.Grant{Account: a.Account}
+	if e.asked++; e.asked == e.at {
+		<-e.free
+	}
+	return true, nil
+}
+
+// The first of many that are read together does not wait for the last.
+func TestAnswersBeforeTheLast(t *testing.T) {
+	e := &stuckEngine{at: 2*together + 1, free: make(chan struct{})}
+	s, err := Listen(testConfig(localClient()), e, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := datagram.Listen("udp4", "127.0.0.1:0", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := all[0]
+	defer c.Close()
+	w := c.NewWriter()
+	for n := range e.at { // one port has 256 identifiers; the last is one that is used again
+		_, _ = w.Add(papRequest(n, testName, testPassword), &datagram.Path{Peer: s.Addrs()[0]})
+	}
+	if failed, err := w.Flush(); failed > 0 {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(t.Context()) }() // they all wait for it
+	defer s.Close()
+	defer close(e.free)
+	r := c.NewReader()
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	for n := 0; n < 2*together; {
+		if err := r.Read(); err != nil {
+			t.Fatalf("%d answers, and then %v", n, err)
+		}
+		for _, _, ok := r.Next(); ok; _, _, ok = r.Next() {
+			n++
+		}
 	}
 }

@@ -19,6 +19,12 @@ const (
 	socketBuffer = 4 << 20 // octets, where the kernel allows it
 	maxReaders   = 16      // of one address
 	readPause    = 10 * time.Millisecond
+
+	// together is how many datagrams are looked at until their answers go out: so
+	// many that a system call is little beside them, and so few that the first does
+	// not wait for more than a millisecond or two. After a standstill, thousands are
+	// read at once.
+	together = 128
 )
 
 // A socket is one address that is listened on, whatever number of sockets the
@@ -156,7 +162,12 @@ func (s *Server) read(ctx context.Context, k *socket, c *datagram.Conn) {
 			continue
 		}
 		l.now = time.Now()
+		n := 0
 		for data, from, ok := r.Next(); ok; data, from, ok = r.Next() {
+			if n++; n > together { // as if they had been read later
+				s.sent(l.out.Flush())
+				l.now, n = time.Now(), 1
+			}
 			at.from, at.local, at.iface = from.Peer, from.Local, from.Iface
 			s.handle(data, &at, l)
 		}
