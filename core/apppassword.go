@@ -201,19 +201,28 @@ func (e *Engine) hasRoom(ctx context.Context, policy *Policy, o owned, name stri
 	if err != nil {
 		return err
 	}
-	return &Error{Op: "create", Kind: KindConflict, Err: &LimitError{Account: o.name, Limit: policy.Limit, Unused: unused}}
+	return &Error{Op: "create", Kind: KindConflict, Err: &LimitError{Account: o.name, Have: len(o.rec.AppPasswords), Limit: policy.Limit, Unused: unused}}
 }
 
 // A LimitError refuses one app password more than the limit (rule A3).
 type LimitError struct {
 	Account string
+	Have    int // more than Limit where that was lowered
 	Limit   int
 	Unused  []AppPassword // the longest unused, as the ones to delete
 }
 
+// limitText says how many app passwords an account has against the limit.
+func limitText(have, limit int) string {
+	if have == limit {
+		return "which is the limit"
+	}
+	return fmt.Sprintf("and the limit is %d", limit)
+}
+
 func (e *LimitError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s has %d app passwords, which is the limit; delete one first. Longest unused:", e.Account, e.Limit)
+	fmt.Fprintf(&b, "%s has %d app passwords, %s; delete %d first. Longest unused:", e.Account, e.Have, limitText(e.Have, e.Limit), e.Have-e.Limit+1)
 	for _, p := range e.Unused {
 		since := "never used, created " + p.Created.Format(time.DateOnly)
 		if p.LastUse != nil {

@@ -305,3 +305,19 @@ func TestNotFoundOnlyIfSure(t *testing.T) {
 		wantReason(t, err.Error(), f.try(otherText(t)), core.ReasonUnavailable)
 	}
 }
+
+// Where the limit was lowered, the refusal says how many are too many.
+func TestA3LimitLowered(t *testing.T) {
+	f := newFixture(t, nil)
+	f.addAlain() // with one
+	for _, name := range []string{"a", "b", "c"} {
+		f.create(name, "")
+	}
+	policy := core.DefaultPolicy()
+	policy.Limit = 2
+	must(t, f.SetPolicy(policy))
+	_, _, err := f.Create(f.ctx, alain, core.NewAppPassword{Name: "d"})
+	if want := "has 4 app passwords, and the limit is 2; delete 3 first"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}

@@ -124,8 +124,8 @@ func (w *reviewer) account() {
 		}
 	}
 	if n := len(w.all); n >= w.policy.Limit && n > 0 {
-		w.add(Finding{Kind: FindingAtLimit}, "it has %d app passwords, which is the limit: delete what is not needed; the longest unused is %s",
-			n, quoted(w.all[longest].Ref))
+		w.add(Finding{Kind: FindingAtLimit}, "it has %d app passwords, %s: delete what is not needed; the longest unused is %s",
+			n, limitText(n, w.policy.Limit), quoted(w.all[longest].Ref))
 	}
 	two := w.rec.TwoStep
 	if n := len(two.GetRecovery()); w.dir.TwoStep == directory.NotMine && two.GetOn() && n <= reviewRecovery {
