@@ -20,16 +20,21 @@ const (
 	leastPages  = 8 // that a client may have at least
 
 	replayUnit = time.Second
-	clockBits  = 12 // of a fingerprint say when it came: it goes round in 68 minutes
+	clockBits  = 9 // of a fingerprint say when it came; more would be taken from the hash
 	clockMask  = 1<<clockBits - 1
 )
 
 const replayUnits = uint64(replayKept / replayUnit)
 
-// A replays remembers Request Authenticators for replayKept. Of each it keeps 52
+// A replays remembers Request Authenticators for replayKept. Of each it keeps 55
 // bits of a keyed hash, and when it came. So one that never came is taken for one
-// that did, once in 10^9 times with as many as there is room for; a device then
+// that did, once in 10^10 times with as many as there is room for; a device then
 // repeats its request under a new one, or asks its next server.
+//
+// The clock goes round in 8 minutes. What is over is cleared where something is
+// added, and all of it after replayKept in which nothing came; what is left in a
+// corner meanwhile is known for a second time, to nobody's harm: one who sends the
+// same again after so long does what a good device never does.
 //
 // They lie in pages, which the first bits of the hash choose (extendible hashing),
 // and there in one of two buckets: so that one is looked for in two lines of
