@@ -89,7 +89,7 @@ func withReplica(t *testing.T, test func(f, other *fixture, far *farStore)) {
 			})
 			must(t, err)
 			synctest.Wait()
-			f.opt.Store = s
+			f.opt.Store, f.opt.Node = s, "a"
 			f.opt.Directory = local.New(s, f.keys, local.Options{Now: f.clock, Cost: local.Cost{Time: 1, MemoryKiB: 8, Threads: 1}})
 		})
 		test(f, f.another(), far)

@@ -303,6 +303,35 @@ func TestReserve(t *testing.T) {
 	}
 }
 
+// TestSlowDisk: a write waits for the disks, and one for which they are too slow
+// is unavailable and may have been carried out.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1, etcdtest.Options{})
+	s := open(t, etcdstore.Config{Endpoints: c.URLs(), Timeout: 2 * time.Second})
+	events := watch(t, s)
+	hear(t, events, must(t, s, "k", "before"))
+	const slow = 400 * time.Millisecond
+	restore := c.Members[0].SlowDisk(slow)
+	began := time.Now()
+	r := must(t, s, "k", "slow")
+	if took := time.Since(began); took < slow {
+		t.Errorf("a write took %v, on a disk that takes %v", took, slow)
+	}
+	hear(t, events, r)
+	restore()
+	restore = c.Members[0].SlowDisk(5 * time.Second)
+	if _, err := s.Apply(t.Context(), put("k", "too slow")); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a write on a disk that takes 5 s: %v", err)
+	}
+	restore()
+	hear(t, events, must(t, s, "after", "v"))
+	e, err := s.Get(t.Context(), "k")
+	if v := string(e.Value); err != nil || v != "slow" && v != "too slow" {
+		t.Errorf("%q, error %v", v, err)
+	}
+}
+
 // TestDurable: what was acknowledged is there after the member was killed.
 func TestDurable(t *testing.T) {
 	t.Parallel()
