@@ -51,7 +51,7 @@ func TestExitWithoutDaemon(t *testing.T) {
 		{"user list --frobnicate", "", 2, "unknown flag: --frobnicate"},
 		{"user add", "", 2, "the argument NAME is missing"},
 		{"user add ''", "", 2, "the argument NAME is empty"},
-		{"user show a b", "", 2, `the argument "b" is one too many`},
+		{"user show a b", "", 2, "what follows NAME is one argument too many"},
 		{"user list a", "", 2, `"a"`},
 		{"status a", "", 2, `"a"`},
 		{"app-password delete a", "", 2, "the argument ID is missing"},
@@ -72,7 +72,7 @@ func TestExitWithoutDaemon(t *testing.T) {
 		{"app-password rotate a b --overlap often", "", 2, `"often" is no duration`},
 		{"app-password rotate a b --overlap ''", "", 2, `"" is no duration`},
 		{"verify a", "", 2, `"service" not set`},
-		{"verify a kfmwtbrqhjaxpdnesgcy --service b", "", 2, `the argument "[app password]" is one too many`},
+		{"verify a hunter2 --service b", "", 2, "what follows USER is one argument too many; secrets are read from standard input"},
 		{"verify a --service ''", "", 2, "--service is empty"},
 		{"status --socket a --socket b", "", 2, "given already"},
 		{"status --socket a --config b", "", 2, "give one of them"},
@@ -100,6 +100,15 @@ func TestExitZero(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"help"}, {"--version"}, {"help", "serve"}, {"app-password", "--help"}, {"ap", "create", "--help"}} {
 		if r := keywicket(t, "", args...); r.code != 0 || r.out == "" || r.err != "" {
 			t.Errorf("keywicket %q: %s", args, r)
+		}
+	}
+}
+
+// A secret that somebody wrote as an argument is not repeated (C1).
+func TestC1ArgumentNotRepeated(t *testing.T) {
+	for _, args := range []string{"verify a hunter2 --service b", "user set-password a hunter2", "two-step confirm a hunter2", "two-step check a hunter2", "app-password create a hunter2 --name b", "radius test a hunter2", "user add a hunter2"} {
+		if r := keywicket(t, "", strings.Fields(args)...); r.code != 2 || strings.Contains(r.out+r.err, "hunter2") {
+			t.Errorf("keywicket %s: %s", args, r)
 		}
 	}
 }

@@ -9,8 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/keywicket/keywicket/core"
 )
 
 // onceEach makes a second use of a flag of the set an error.
@@ -50,7 +48,8 @@ func exactArgs(names string) cobra.PositionalArgs {
 		case len(args) < len(want):
 			return fmt.Errorf("the argument %s is missing", want[len(args)])
 		case len(args) > len(want):
-			return fmt.Errorf("the argument %q is one too many", core.Shown(args[len(want)])) // a secret, perhaps
+			// It is not repeated: it may be a secret that was meant for standard input.
+			return fmt.Errorf("what follows %s is one argument too many; secrets are read from standard input", want[len(want)-1])
 		}
 		for i, arg := range args {
 			if arg == "" {

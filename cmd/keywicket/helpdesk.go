@@ -52,7 +52,10 @@ func (a *app) withAll(cmd *cobra.Command) *cobra.Command {
 	flags.BoolVar(&f.request.DeletedStillTried, "deleted-still-tried", false, "the deleted ones that a device still has")
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if f.all {
-			return exactArgs("")(cmd, args)
+			if len(args) > 0 {
+				return errors.New("--all is about every account; leave USER out")
+			}
+			return nil
 		}
 		for _, name := range []string{"at-limit", "unused-for", "expiring-within", "status", "deleted-still-tried"} {
 			if cmd.Flags().Changed(name) {
