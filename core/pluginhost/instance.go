@@ -241,24 +241,32 @@ func (i *instance) retire() {
 func (i *instance) can(c pluginv1.Capability) bool { return slices.Contains(i.capabilities, c) }
 
 // watchdog asks the plugin how it is until it is dead, and kills it when it
-// does not answer.
+// does not answer for wire.Deadline.
 func (i *instance) watchdog(dir string) {
 	client, process := pluginv1.NewPluginClient(i.conn), i.running()
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
+	var silent time.Time // since then
 	for alive := true; alive; {
 		select {
 		case <-process.exited:
 			alive = false
 		case <-tick.C:
+			asked := time.Now()
 			ctx, cancel := context.WithTimeout(context.Background(), wire.Deadline)
 			var sent answered
 			r, err := client.Health(ctx, &pluginv1.HealthRequest{}, sent.options()...)
 			cancel()
-			switch {
-			case err == nil:
+			if err == nil {
 				i.setProblem(r.Problem)
-			case !sent.byPlugin():
+			}
+			switch {
+			case err == nil, sent.byPlugin():
+				silent = time.Time{}
+			case silent.IsZero():
+				silent = asked
+			}
+			if !silent.IsZero() && time.Since(silent) >= wire.Deadline { // a connection that breaks is made again before
 				i.end(fmt.Errorf("it did not answer for %s: %w", wire.Deadline, wire.StoreError(err)))
 			}
 		}

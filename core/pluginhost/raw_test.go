@@ -198,7 +198,7 @@ func TestRawAnswers(t *testing.T) {
 		fine(key)
 	}
 	if st := f.status(); st.Restarts != 0 {
-		t.Errorf("%+v", st)
+		t.Errorf("%+v\n%s", st, f.log)
 	}
 }
 
