@@ -17,10 +17,6 @@ import (
 	"github.com/keywicket/keywicket/core/config"
 )
 
-// garbagePercent is how much garbage there may be beside what is in use: twice
-// as much as usual, for half of the work. A sign-in makes none.
-const garbagePercent = 200
-
 func (a *app) serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
@@ -46,9 +42,6 @@ func (a *app) serveCommand() *cobra.Command {
 			// Go ends a panic with 2, which is exitUsage here: the service manager
 			// would not start the daemon again. This way it ends with ABRT.
 			debug.SetTraceback("crash")
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(garbagePercent)
-			}
 			n := newNotifier(log, f.Directory.Stale) // so long an old answer may serve, and no longer
 			defer n.stop()
 			return serve(cmd.Context(), f, log, func(d *daemon) {
