@@ -27,6 +27,7 @@ func (s *site) apart(stdin string, args ...string) (lines []string, r result) {
 
 // With --out-fd the secrets are there and nowhere else (C1).
 func TestC1OutFD(t *testing.T) {
+	needRadclient(t)
 	s := startSite(t)
 	s.ok("", "user", "add", alain)
 	s.ok("", "user", "add", beate)
