@@ -56,11 +56,13 @@ type daemon struct {
 	degraded func() error          // what is wrong with a store that serves what it can
 	copy     func() replica.Status // of a store that others share; nil: there is none
 
-	restored string     // a warning, for some time after a restore
-	backups  sync.Mutex // held while one is made
+	backups sync.Mutex // held while one is made
 
 	mu   sync.Mutex // held while the configuration is read again, or the keyring is changed
 	file *config.File
+
+	restored       string // a warning, for some time after a restore
+	restoreUnknown bool   // the store could not tell yet
 }
 
 // serve runs what f says until ctx ends or a part fails. ready is called when
@@ -223,6 +225,10 @@ func (d *daemon) controlGroup() int {
 func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	d.mu.Lock()
 	f := d.file
+	if d.restoreUnknown {
+		d.noteRestore(ctx)
+	}
+	restored := d.restored
 	d.mu.Unlock()
 	stats := d.engine.Stats()
 	path, err := filepath.Abs(f.Path)
@@ -268,8 +274,8 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 		s.Warnings = append(s.Warnings, w.Error())
 	}
 	s.Warnings = append(s.Warnings, d.oldSecrets(f, time.Now())...)
-	if d.restored != "" {
-		s.Warnings = append(s.Warnings, d.restored)
+	if restored != "" {
+		s.Warnings = append(s.Warnings, restored)
 	}
 	if stats.Resealing {
 		s.Warnings = append(s.Warnings, "records are being brought under the newest key; keywicket keyring check says how many are left")

@@ -115,7 +115,8 @@ func TestEtcdFull(t *testing.T) {
 	s.expect(accept, alain, second.Password)
 	until(t, "status says so", func() bool {
 		r := s.run("", "status")
-		return r.code == 0 && strings.Contains(r.out, "over its quota") && strings.Contains(r.out, "disarm the alarm")
+		return r.code == 0 && strings.Contains(r.out, "over its quota") && strings.Contains(r.out, "disarm the alarm") &&
+			!strings.Contains(r.out, "was restored") && !strings.Contains(r.out, "MiB free")
 	})
 	s.restart()
 	s.expect(accept, alain, o.first.Password)

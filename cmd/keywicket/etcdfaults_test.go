@@ -11,6 +11,8 @@ import (
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/directory/local"
 	"github.com/keywicket/keywicket/core/keyring"
+	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/secret"
 	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/core/store/memstore"
 	"github.com/keywicket/keywicket/core/store/replica"
@@ -99,6 +101,60 @@ func (n *etcdNode) enroll(t *testing.T, account string) string {
 	c, err := n.Confirm(t.Context(), account, code, core.NewAppPassword{Name: "canary"})
 	must(t, err)
 	return c.FirstText.Canonical()
+}
+
+// bound is for how long a node may go on, with what it knows, that does not
+// notice yet that it is cut off, or has a copy to go on from.
+func (n *etcdNode) bound() time.Duration {
+	if n.copy != nil {
+		return copyAge + connectedBound // the last news may have been on their way
+	}
+	return etcdstore.Silence
+}
+
+// signIn presents text.
+func (n *etcdNode) signIn(ctx context.Context, account, text string) error {
+	n.using.RLock()
+	defer n.using.RUnlock()
+	_, err := n.Verify(ctx, core.Attempt{Account: account, Proof: proof.Cleartext(text), Service: anyService()})
+	return err
+}
+
+func (n *etcdNode) ask(ctx context.Context, s *slot, o *op) (err error) {
+	if o.kind == "verify" {
+		return n.signIn(ctx, s.account, o.text)
+	}
+	n.using.RLock()
+	defer n.using.RUnlock()
+	switch o.kind {
+	case "create", "rotate":
+		var text secret.Text
+		if o.kind == "create" {
+			_, text, err = n.Create(ctx, s.account, core.NewAppPassword{Name: s.name})
+		} else {
+			_, text, err = n.Rotate(ctx, s.account, s.name, 0)
+		}
+		o.text = text.Canonical()
+	case "delete":
+		_, err = n.Delete(ctx, s.account, s.name)
+	case "suspend":
+		_, err = n.Suspend(ctx, s.account, s.name)
+	case "resume":
+		_, err = n.Resume(ctx, s.account, s.name)
+	case "list":
+		var list []core.AppPassword
+		list, err = n.List(ctx, s.account)
+		o.result = "none"
+		for _, p := range list {
+			if p.Name == s.name {
+				o.result = string(p.Status)
+			}
+		}
+		if err != nil {
+			o.result = ""
+		}
+	}
+	return err
 }
 
 // cut lets nothing through between n and etcd until heal is called.

@@ -19,6 +19,7 @@ import (
 	"github.com/keywicket/keywicket/core/backup"
 	"github.com/keywicket/keywicket/core/config"
 	"github.com/keywicket/keywicket/core/keyring"
+	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/core/store/badgerstore"
 )
 
@@ -243,10 +244,14 @@ func (a *app) showItems(title string, items []backup.Item) {
 	}
 }
 
-// noteRestore lets status and the log tell of a restore that was not long ago.
+// noteRestore lets status and the log tell of a restore that was not long ago. A
+// store that comes later is asked again.
 func (d *daemon) noteRestore(ctx context.Context) {
 	at, from, ok, err := backup.Restored(ctx, d.store, d.keys)
+	d.restoreUnknown = errors.Is(err, store.ErrUnavailable)
 	switch {
+	case d.restoreUnknown: // which status says anyway
+		return
 	case err != nil:
 		d.restored = "whether the store was restored cannot be read: " + err.Error()
 	case !ok || time.Since(at) > restoreNoted:

@@ -108,9 +108,13 @@ func (a *app) showStatus(s *controlv1.StatusResponse) error {
 	if !s.Store.GetReady() {
 		state = "NOT READY: " + s.Store.GetProblem()
 	}
+	where := "" // of a plugin's only the plugin knows
+	if path := s.Store.GetPath(); path != "" {
+		where = fmt.Sprintf(", %s, %d MiB free", path, s.Store.GetFreeOctets()>>20)
+	}
 	rows := [][]string{
 		{"keywicket", fmt.Sprintf("%s, started %s", s.Version, ago(s.Started.AsTime(), time.Now()))},
-		{"store", fmt.Sprintf("%s, %s, %d MiB free, %s", s.Store.GetKind(), s.Store.GetPath(), s.Store.GetFreeOctets()>>20, state)},
+		{"store", s.Store.GetKind() + where + ", " + state},
 		{"cache", fmt.Sprintf("%d accounts, %d KiB", s.CachedAccounts, s.CachedOctets>>10)},
 	}
 	if r := s.Store.GetReplica(); r != nil {
