@@ -168,7 +168,7 @@ func (o Options) withDefaults() Options {
 func (e *Engine) Close() error {
 	e.stop()
 	e.done.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
 	err := errors.Join(e.Flush(ctx), e.writeSessions(ctx, true))
 	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnavailable) {

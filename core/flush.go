@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +18,8 @@ const (
 	flushOps   = 64
 	flushBytes = store.MaxBatch / 2
 
-	maxFlushers = 4 // batches at the same time
-	breathOps   = 8 // of a batch, half a millisecond
+	maxWriters = 4 // batches that are being written at the same time
+	breathOps  = 8 // records, which take half a millisecond
 )
 
 // flushTime is how long a store may take for what was collected.
@@ -80,43 +79,56 @@ func (e *Engine) flushAnd(ctx context.Context, due bool) error {
 func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[string]time.Time, firstErr error) {
 	e.activity.flushing.Lock()
 	defer e.activity.flushing.Unlock()
-	f := &flush{engine: e, now: e.opt.Now(), used: make(map[string]map[string]time.Time)}
-	parts := make(chan []*doings)
-	var flushers sync.WaitGroup
-	for range maxFlushers {
-		flushers.Go(func() {
-			for part := range parts {
-				f.write(ctx, part)
-			}
-		})
+	f := &flush{engine: e, now: e.opt.Now(), used: make(map[string]map[string]time.Time), writers: make(chan struct{}, maxWriters)}
+	for i, d := range e.activity.take(due, f.now) {
+		if i%breathOps == breathOps-1 {
+			breathe()
+		}
+		f.add(ctx, d)
 	}
-	for part := range slices.Chunk(e.activity.take(due, f.now), flushOps) {
-		parts <- part
-	}
-	close(parts)
-	flushers.Wait()
+	f.apply(ctx)
+	f.all.Wait()
 	f.keep(e.noteTime(ctx))
 	return f.used, f.err
 }
 
-// A flush writes activity records, several batches at the same time: a store
-// syncs them together.
+// A flush writes activity records. It makes one batch after the other, and
+// several are being written at the same time, which a store syncs together.
 type flush struct {
 	engine *Engine
 	now    time.Time
 
+	batch flushBatch // that is being put together
+	plain []byte     // room for a record
+
+	writers chan struct{} // a token for each batch that is being written
+	all     sync.WaitGroup
+
 	mu   sync.Mutex
 	used map[string]map[string]time.Time // last uses that were written, by account and id
 	err  error                           // the first one
+	away bool                            // the store is, says one of them
 }
 
-// keep keeps the first error. It says whether the store is away: then so it is
-// for the others, and each may take its time to say so.
-func (f *flush) keep(err error) (away bool) {
+type flushBatch struct {
+	ops  store.Batch
+	of   []*doings // whose they are
+	size int
+}
+
+// keep keeps the first error.
+func (f *flush) keep(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.err = cmp.Or(f.err, err)
-	return KindOf(f.err) == KindUnavailable
+	f.err, f.away = cmp.Or(f.err, err), f.away || KindOf(err) == KindUnavailable
+}
+
+// isAway says whether the store is away: then it is so for all others, and each
+// may take its time to say so.
+func (f *flush) isAway() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.away
 }
 
 // end ends the writing of all.
@@ -131,58 +143,48 @@ func (f *flush) end(all []*doings, outcome writeOutcome) {
 	}
 }
 
-// write writes the records of part.
-func (f *flush) write(ctx context.Context, part []*doings) {
-	var b flushBatch
-	away := f.keep(nil)
-	for i, d := range part {
-		if i%breathOps == breathOps-1 {
-			breathe()
-		}
-		op, outcome, err := store.Op{}, writeFailed, error(nil)
-		if !away {
-			op, outcome, err = f.engine.activityOp(ctx, d, &b)
-			away = f.keep(err)
-		}
-		if outcome != writeDone {
-			f.end([]*doings{d}, outcome)
-			continue
-		}
-		b.ops, b.of, b.size = append(b.ops, op), append(b.of, d), b.size+len(op.Value)
-		if b.size >= flushBytes {
-			away = f.apply(ctx, &b)
-		}
+// add puts the record of d into the batch.
+func (f *flush) add(ctx context.Context, d *doings) {
+	op, outcome, err := store.Op{}, writeFailed, error(nil)
+	if !f.isAway() {
+		op, outcome, err = f.activityOp(ctx, d)
+		f.keep(err)
 	}
-	f.apply(ctx, &b)
+	if outcome != writeDone {
+		f.end([]*doings{d}, outcome)
+		return
+	}
+	b := &f.batch
+	b.ops, b.of, b.size = append(b.ops, op), append(b.of, d), b.size+len(op.Value)
+	if len(b.ops) >= flushOps || b.size >= flushBytes {
+		f.apply(ctx)
+	}
 }
 
-// A flushBatch is a batch of activity records that is being put together.
-type flushBatch struct {
-	ops   store.Batch
-	of    []*doings // whose they are
-	size  int
-	plain []byte // room for a record
-}
-
-// apply writes b and empties it. A record that another node wrote in between
-// makes the batch wait for the next time.
-func (f *flush) apply(ctx context.Context, b *flushBatch) (away bool) {
+// apply has the batch written, and begins another. A record that another node
+// wrote in between makes the batch wait for the next time.
+func (f *flush) apply(ctx context.Context) {
+	b := f.batch
+	f.batch = flushBatch{}
 	if len(b.ops) == 0 {
-		return false
+		return
 	}
-	outcome := writeDone
-	_, err := f.engine.store.Apply(ctx, b.ops)
-	if err != nil && (errors.Is(err, store.ErrConflict) || !f.engine.isWritten(ctx, b.ops[0])) { // else only the answer was lost
-		outcome = writeFailed
-		away = f.keep(storeError("flush", err))
-	}
-	f.end(b.of, outcome)
-	b.ops, b.of, b.size = nil, nil, 0
-	return away
+	f.writers <- struct{}{}
+	f.all.Go(func() {
+		outcome := writeDone
+		_, err := f.engine.store.Apply(ctx, b.ops)
+		if err != nil && (errors.Is(err, store.ErrConflict) || !f.engine.isWritten(ctx, b.ops[0])) { // else only the answer was lost
+			outcome = writeFailed
+			f.keep(storeError("flush", err))
+		}
+		f.end(b.of, outcome)
+		<-f.writers
+	})
 }
 
 // activityOp returns what writes the record of d, or why there is nothing to write.
-func (e *Engine) activityOp(ctx context.Context, d *doings, b *flushBatch) (op store.Op, outcome writeOutcome, err error) {
+func (f *flush) activityOp(ctx context.Context, d *doings) (op store.Op, outcome writeOutcome, err error) {
+	e := f.engine
 	if a := e.atHand([]byte(d.name)); a == nil || a.revision == 0 { // else it has a record
 		if _, err := e.store.Get(ctx, record.PrefixAccount+d.name); err != nil {
 			err = storeError("flush", err)
@@ -198,14 +200,14 @@ func (e *Engine) activityOp(ctx context.Context, d *doings, b *flushBatch) (op s
 	}
 	defer h.wipe()
 	if err = h.add(&d.writing); err == nil {
-		b.plain, err = h.marshal(b.plain[:0])
+		f.plain, err = h.marshal(f.plain[:0])
 	}
 	if err != nil {
 		return op, writeFailed, &Error{Op: "flush", Kind: KindInternal, Err: err}
 	}
-	defer clear(b.plain)
+	defer clear(f.plain)
 	key := record.PrefixActivity + d.name
-	op = store.Op{Action: store.Put, Key: key, Value: e.keys.Seal(record.KindActivity, key, b.plain), IfAbsent: rev == 0, IfRevision: rev}
+	op = store.Op{Action: store.Put, Key: key, Value: e.keys.Seal(record.KindActivity, key, f.plain), IfAbsent: rev == 0, IfRevision: rev}
 	return op, writeDone, nil
 }
 
