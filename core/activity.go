@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	maxFresh     = 1 << 18 // attempts that wait to be grouped; more are lost
-	crowd        = 1 << 14 // and are not left waiting for the next flush
-	maxDoings    = 1 << 17 // accounts of which something is not written; what happens at others is lost
-	maxStrangers = 1 << 12 // names without a record whose attempts are kept in memory
+	maxFresh     = 1 << 18      // attempts that wait to be grouped; more are lost
+	crowd        = maxFresh / 2 // and are not left waiting for the next flush
+	maxDoings    = 1 << 17      // accounts of which something is not written; what happens at others is lost
+	maxStrangers = 1 << 12      // names without a record whose attempts are kept in memory
 
 	// An account with busy attempts since it was written, and written lately,
 	// is written again between seldomFrom and seldomTo later (rule A12:
@@ -134,7 +134,7 @@ func (a *activity) doingsFor(at *attemptAt) *doings {
 		a.grouped.Unlock()
 	}
 	if at.of != nil {
-		at.of.doings = d
+		at.of.doings, d.of = d, at.of
 	}
 	return d
 }
@@ -187,6 +187,9 @@ func (a *activity) forget(name string) {
 // drop takes d out. The caller holds flushing.
 func (a *activity) drop(d *doings) {
 	d.gone = true
+	if d.of != nil && d.of.doings == d { // or it would be kept for as long as the account
+		d.of.doings = nil
+	}
 	delete(a.strangers, d)
 	a.grouped.Lock()
 	defer a.grouped.Unlock()

@@ -24,7 +24,10 @@ const (
 // are in an activity until they are gone.
 type doings struct {
 	name string
-	gone bool // who has flushing may read and set it
+
+	// Of who has flushing.
+	gone bool
+	of   *account // the latest that knows d; nil: none does
 
 	mu      sync.Mutex
 	fresh   happenings // what came since the last write began
