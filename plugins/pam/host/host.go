@@ -21,8 +21,9 @@ const (
 	// does not belong into its file.
 	Service = "keywicket-main"
 
-	nobody   = 65534 // stands for no user
-	atOnce   = 8     // conversations and lookups at the most
+	nobody   = 65534                   // stands for no user
+	atOnce   = 8                       // conversations and lookups at the most
+	patience = 1500 * time.Millisecond // how long a question waits for its turn
 	deadline = 2 * time.Second
 	maxName  = 256 // octets
 )
@@ -177,7 +178,7 @@ func (d *Directory) known(ctx context.Context, name string) (directory.Account, 
 func (d *Directory) ask(ctx context.Context, name string, password []byte, steps ...string) (conversation.Code, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	if !d.enter() {
+	if !d.enter(ctx) {
 		return 0, errBusy
 	}
 	defer d.leave()
@@ -190,11 +191,15 @@ func (d *Directory) ask(ctx context.Context, name string, password []byte, steps
 
 var errBusy = fmt.Errorf("%w: too many questions at once", directory.ErrUnavailable)
 
-func (d *Directory) enter() bool {
+// enter waits a moment for a slot, so that a few who come at once get their
+// answers, and no longer, so that where everything hangs all are told soon.
+func (d *Directory) enter(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	select {
 	case d.slots <- struct{}{}:
 		return true
-	default:
+	case <-ctx.Done():
 		return false
 	}
 }
@@ -204,7 +209,7 @@ func (d *Directory) leave() { <-d.slots }
 // bounded returns what fn returns, unless ctx ends before. A name service that
 // hangs keeps its slot until it comes back.
 func bounded[T any](ctx context.Context, d *Directory, fn func() T) (answer T, err error) {
-	if !d.enter() {
+	if !d.enter(ctx) {
 		return answer, errBusy
 	}
 	done := make(chan T, 1)

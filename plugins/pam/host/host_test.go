@@ -166,7 +166,7 @@ func TestCodes(t *testing.T) {
 }
 
 // A stack that hangs keeps a bounded number of questions, and each for a bounded
-// time; the rest is told so at once.
+// time; the rest is told so before that.
 func TestBounds(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "program")
