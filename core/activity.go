@@ -242,9 +242,8 @@ func (a *activity) written(d *doings, now time.Time, outcome writeOutcome) {
 		if n >= busy { // not all of them again at the same moment
 			d.waits = now.Add(seldomFrom + rand.N(seldomTo-seldomFrom))
 		}
-	} else {
-		d.writing.addAfter(&d.fresh)
-		d.fresh, d.writing = d.writing, happenings{}
+	} else { // nothing was grouped meanwhile: fresh is empty
+		d.fresh, d.writing = d.writing, d.fresh
 	}
 	if outcome == writeNowhere {
 		d.tried = n

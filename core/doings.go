@@ -30,8 +30,8 @@ type doings struct {
 	of   *account // the latest that knows d; nil: none does
 
 	mu      sync.Mutex
-	fresh   happenings // what came since the last write began
-	writing happenings // what is being written; it came before fresh
+	fresh   happenings // what is to be written
+	writing happenings // what is being written; only one of the two has any
 	tried   int        // attempts in fresh that have no record to be written to
 	waits   time.Time  // until when they wait while there are many; zero if they were few lately
 
