@@ -45,8 +45,9 @@ func importRules() []importRule {
 	words := []string{"=core", "core/proof", "core/secret"} // what a bridge says to the engine
 	notForBridges := []string{"core/config", "core/pluginhost", "cmd", badger, goPlugin}
 	return []importRule{
-		{"core", []string{"core/secret", "core/keyring", "core/proof", "=core/store", "=core/directory", "core/internal",
+		{"core", []string{"core/secret", "core/keyring", "core/proof", "=core/store", "=core/directory", "core/internal", "core/prefetch",
 			"golang.org/x/crypto", "golang.org/x/text", protobuf}, heavy},
+		{"core/prefetch", nil, append(heavy, "core")},
 		{"core/internal", []string{protobuf}, heavy},
 		{"core/secret", []string{"golang.org/x/crypto", "golang.org/x/text"}, append(heavy, "=core", "core/store", "core/directory")},
 		{"core/keyring", []string{"golang.org/x/crypto", "golang.org/x/sys"}, append(heavy, "=core", "core/store", "core/directory")},
@@ -72,7 +73,7 @@ func importRules() []importRule {
 			append(heavy, "=core")},
 
 		// A bridge knows the engine and its own protocol, and no other bridge.
-		{"bridges/radius", append([]string{"layeh.com/radius", "golang.org/x/crypto", "golang.org/x/net", "golang.org/x/sys"}, words...),
+		{"bridges/radius", append([]string{"layeh.com/radius", "golang.org/x/crypto", "golang.org/x/net", "golang.org/x/sys", "core/prefetch"}, words...),
 			append(notForBridges, grpc, "plugins", "bridges/pam", "bridges/control", "bridges/web")},
 		// What the bridges on unix sockets have in common.
 		{"bridges/socket", []string{"golang.org/x/sys"}, append(notForBridges, "core", grpc, "plugins", "bridges/radius", "bridges/pam", "bridges/control", "bridges/web")},
