@@ -133,17 +133,12 @@ func (k *key) signReport(reply, requestAuthenticator []byte) {
 
 // admitReport takes an Accounting-Request that is genuine. Each has a goroutine
 // of its own, because it waits for the disk; a client may have maxReports.
-func (s *Server) admitReport(t *table, c *client, k *key, l *lane, from *path, now time.Time) {
-	p := &l.request.packet
-	e := s.exchange(t, c, l, from, now)
-	if e == nil {
+func (s *Server) admitReport(came *request, l *lane) {
+	if !s.begin(came, l) {
 		return
 	}
-	r := s.requests.Get().(*request)
-	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, k, e, now
-	r.packet = *p
-	r.packet.move(r.buf[:copy(r.buf[:], p.raw)])
-	if c.peer.reports.Add(1) > maxReports {
+	r := s.keep(came)
+	if r.client.peer.reports.Add(1) > maxReports {
 		s.give(r, dropQueueFull)
 		s.reported(r)
 		return
@@ -156,7 +151,7 @@ func (s *Server) admitReport(t *table, c *client, k *key, l *lane, from *path, n
 				s.panicked(v)
 			}
 		}()
-		ctx, cancel := context.WithDeadline(s.ctx, now.Add(t.config.attemptTimeout()))
+		ctx, cancel := context.WithDeadline(s.ctx, r.arrived.Add(r.table.config.attemptTimeout()))
 		defer cancel()
 		s.report(ctx, r)
 	})

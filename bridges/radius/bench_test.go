@@ -2,6 +2,7 @@ package radius
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -103,18 +104,14 @@ func BenchmarkPAPLoopback(b *testing.B) {
 }
 
 // BenchmarkSignIn is a sign-in from the cache, with the engine and the audit
-// behind it and without sockets.
+// behind it and without sockets, one by one and as many as are read together.
 func BenchmarkSignIn(b *testing.B) {
 	const accounts = 1000
 	e := newRealEngine(b, accounts, nil)
-	c := testClient()
-	c.AllowReplayedAuthenticator = true
-	s, err := newServer(testConfig(c), e, nil, slog.New(slog.DiscardHandler))
+	s, err := newServer(testConfig(), e, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}
-	out := &countingSocket{}
-	at, l := &path{sock: out, from: testSource}, &lane{}
 	var requests [][]byte
 	for i := range 64 * accounts {
 		requests = append(requests, papRequest(i, e.names[i%accounts], e.texts[i%accounts]))
@@ -129,14 +126,30 @@ func BenchmarkSignIn(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		s.handle(requests[n%len(requests)], at, l)
-		n++
+	replays := &s.table.Load().client(testSource.Addr()).peer.history.replays
+	for n := range 3_000_000 { // of a minute before
+		replays.add(replays.mark(numbered(n)), time.Now())
 	}
-	if out.codes[codeAccessAccept] != n {
-		b.Errorf("%d accepts of %d", out.codes[codeAccessAccept], n)
+	for name, together := range map[string]int{"one by one": 1, "together": atHand} {
+		b.Run(name, func(b *testing.B) {
+			out := &countingSocket{}
+			at, l := &path{sock: out, from: testSource}, &lane{}
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				if n%len(requests) == 0 {
+					replays.seed = maphash.MakeSeed() // as if others came
+				}
+				s.open(requests[n%len(requests)], at, l)
+				if n++; n%together == 0 {
+					s.admitAll(l)
+				}
+			}
+			s.admitAll(l)
+			if out.codes[codeAccessAccept] != n {
+				b.Errorf("%d accepts of %d; dropped %v", out.codes[codeAccessAccept], n, s.Counters().Dropped)
+			}
+		})
 	}
 }
 

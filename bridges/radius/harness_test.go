@@ -161,6 +161,9 @@ type harness struct {
 
 var testSource = netip.MustParseAddrPort("192.0.2.10:5000")
 
+// otherSource is an address of localClient.
+var otherSource = netip.MustParseAddrPort("127.0.0.1:5000")
+
 func testClient() Client {
 	return Client{Name: "vpn1", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32")}, Secrets: [][]byte{[]byte(testSecret)}}
 }

@@ -83,6 +83,14 @@ func (h *history) share(n int) {
 	h.replays.limit = max(replayBudget/max(n, 1), leastPages*pageLen)
 }
 
+// ahead has fetched what take looks at for an authenticator.
+func (h *history) ahead(a authenticator) {
+	m := h.replays.mark(a)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.replays.fetch(m)
+}
+
 // take looks for a request. For a repeat it appends the answer to reply, nothing
 // while there is none. For a new one it begins an exchange; an older one of the
 // same slot is over then. With lax, an authenticator may come twice.

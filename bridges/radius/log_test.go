@@ -171,8 +171,9 @@ func FuzzRequest(f *testing.F) {
 		sock := &fakeSocket{}
 		at := path{sock: sock, from: testSource}
 		var l lane
-		if sign && l.request.packet.parse(raw) == dropNone && l.request.packet.signatures == 1 && raw[l.request.packet.signature+1] == 18 {
-			raw = signRequest(l.request.packet.raw, testSecret)
+		var p packet
+		if sign && p.parse(raw) == dropNone && p.signatures == 1 && raw[p.signature+1] == 18 {
+			raw = signRequest(p.raw, testSecret)
 		}
 		s.handle(raw, &at, &l)
 		s.running.Wait()

@@ -5,26 +5,32 @@ import (
 	"time"
 )
 
-// handle does everything that comes before an attempt, in the reader of a
-// socket. datagram, from and l are the reader's, and are free again when handle
-// returns.
+// handle does everything that comes before an attempt with one datagram alone.
 func (s *Server) handle(datagram []byte, from *path, l *lane) {
-	p := &l.request.packet
+	s.open(datagram, from, l)
+	s.admitAll(l)
+}
+
+// open puts a datagram to those that are at hand, if it is genuine. Where it says
+// that no more have room, admitAll comes next. Until then datagram is not changed;
+// from is free again at once.
+func (s *Server) open(datagram []byte, from *path, l *lane) (full bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.give(&l.request, dropPanic)
+			s.counters.drop(dropPanic)
 			s.panicked(v)
 		}
 	}()
-	l.request.exchange = nil
+	r := &l.requests[l.n]
+	p := &r.packet
 	now := l.clock()
-	t := s.table.Load()
 	source := from.source()
-	c := t.client(source)
+	t := s.table.Load()
+	c := l.client(t, source)
 	if c == nil {
 		s.refuse(nil, dropUnknownClient, source, now)
 		s.see(t, nil, from, datagram, outcome{drop: dropUnknownClient})
-		return
+		return false
 	}
 	why := p.parse(datagram)
 	if why == dropNone {
@@ -40,7 +46,7 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 	if why != dropNone {
 		s.refuse(c, why, source, now)
 		s.see(t, c, from, datagram, outcome{drop: why})
-		return
+		return false
 	}
 	if k.old {
 		s.usedOld(c, k, source, now)
@@ -48,36 +54,63 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 	if p.signatures == 1 && !from.accounting && c.RequireMessageAuthenticator == RequireAuto {
 		s.remember(c)
 	}
-	s.admit(t, c, k, l, from, now)
+	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, k, nil, now
+	l.n++
+	return l.n == len(l.requests)
+}
+
+// client is what t.client says of source, which mostly is the one of before.
+func (l *lane) client(t *table, source netip.Addr) *client {
+	if l.table != t || l.source != source {
+		l.table, l.source, l.known = t, source, t.client(source)
+	}
+	return l.known
+}
+
+// admitAll takes what is at hand. What the memory of the processor does not have
+// of it yet is fetched for all of them at the same time.
+func (s *Server) admitAll(l *lane) {
+	if l.n > 1 {
+		for i := range l.n {
+			r := &l.requests[i]
+			r.client.peer.history.ahead(authenticator(r.packet.authenticator()))
+		}
+	}
+	for i := range l.n {
+		s.admit(&l.requests[i], l)
+	}
+	l.n = 0
 }
 
 // admit takes what is genuine: a repeat gets the answer of before, and what is
 // new is decided here if that needs no time, or goes to the workers of its
-// client.
-func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now time.Time) {
-	p := &l.request.packet
-	var e *exchange
+// client. r is the lane's.
+func (s *Server) admit(r *request, l *lane) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.give(r, dropPanic)
+			s.panicked(v)
+		}
+	}()
+	p, c := &r.packet, r.client
 	if p.code() == codeAccountingRequest {
-		s.admitReport(t, c, k, l, from, now)
+		s.admitReport(r, l)
 		return
 	}
 	if p.code() == codeStatusServer {
-		if !c.peer.statuses.pass(now) {
+		if !c.peer.statuses.pass(r.arrived) {
 			s.counters.drop(dropStatusRate)
-			s.see(t, c, from, p.raw, outcome{drop: dropStatusRate})
+			s.see(r.table, c, &r.path, p.raw, outcome{drop: dropStatusRate})
 			return
 		}
-	} else if e = s.exchange(t, c, l, from, now); e == nil {
+	} else if !s.begin(r, l) {
 		return
 	}
-	if s.atOnce(t, c, k, e, l, from, now) {
+	if s.atOnce(r, l) {
 		return
 	}
-	r := s.requests.Get().(*request)
-	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, k, e, now
-	r.packet = *p
-	r.packet.move(r.buf[:copy(r.buf[:], p.raw)])
-	gone, start := c.peer.queue.put(r)
+	kept := s.keep(r)
+	gone, start := c.peer.queue.put(kept)
 	if start {
 		s.running.Add(1)
 		go s.work(c.peer)
@@ -89,18 +122,30 @@ func (s *Server) admit(t *table, c *client, k *key, l *lane, from *path, now tim
 	}
 }
 
-// exchange begins one for a new request, and deals with every other one.
-func (s *Server) exchange(t *table, c *client, l *lane, from *path, now time.Time) *exchange {
-	p := &l.request.packet
+// keep returns a copy of r, which is a lane's, for those who take longer. The
+// exchange goes with it.
+func (s *Server) keep(r *request) *request {
+	kept := s.requests.Get().(*request)
+	kept.path, kept.table, kept.client, kept.key, kept.exchange, kept.arrived = r.path, r.table, r.client, r.key, r.exchange, r.arrived
+	kept.packet = r.packet
+	kept.packet.move(kept.buf[:copy(kept.buf, r.packet.raw)])
+	r.exchange = nil
+	return kept
+}
+
+// begin begins an exchange for r if it is new, and deals with every other one.
+func (s *Server) begin(r *request, l *lane) bool {
+	p, c, now := &r.packet, r.client, r.arrived
 	lax := c.AllowReplayedAuthenticator || p.code() == codeAccountingRequest
-	verdict, e, reply := c.peer.history.take(slotOf(from, p.id()), authenticator(p.authenticator()), lax, now, l.repeated[:0])
+	verdict, e, reply := c.peer.history.take(slotOf(&r.path, p.id()), authenticator(p.authenticator()), lax, now, l.repeated[:0])
 	why := dropNone
 	switch verdict {
 	case verdictNew:
-		return e
+		r.exchange = e
+		return true
 	case verdictReplay:
 		why = dropReplay
-		s.alert(c, from.source(), now)
+		s.alert(c, r.source(), now)
 	case verdictFull:
 		why = dropCacheFull
 	case verdictRepeat:
@@ -111,37 +156,34 @@ func (s *Server) exchange(t *table, c *client, l *lane, from *path, now time.Tim
 		case reply[0] == codeAccessReject && !c.peer.failures.pass(now):
 			why = dropFailureRate
 		default:
-			s.reply(l, reply, from)
-			s.see(t, c, from, p.raw, outcome{reply: reply, repeat: true})
-			return nil
+			s.reply(l, reply, &r.path)
+			s.see(r.table, c, &r.path, p.raw, outcome{reply: reply, repeat: true})
+			return false
 		}
 	}
 	s.counters.drop(why)
-	s.see(t, c, from, p.raw, outcome{drop: why})
-	return nil
+	s.see(r.table, c, &r.path, p.raw, outcome{drop: why})
+	return false
 }
 
-// atOnce decides the Access-Request at hand in the reader, if the Verifier has
-// the answer at hand too. What is anything but a well-formed PAP is left to the
+// atOnce decides the Access-Request r in the reader, if the Verifier has the
+// answer at hand too. What is anything but a well-formed PAP is left to the
 // workers, while it says false, and so is everything while somebody watches.
-func (s *Server) atOnce(t *table, c *client, k *key, e *exchange, l *lane, from *path, now time.Time) bool {
-	if s.prompt == nil || e == nil || s.watched() || k.old && l.request.packet.signatures == 0 {
+func (s *Server) atOnce(r *request, l *lane) bool {
+	if s.prompt == nil || r.exchange == nil || s.watched() || r.key.old && r.packet.signatures == 0 {
 		return false
 	}
-	r := &l.request
-	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, k, e, now
 	name, typed := r.onlyText()
-	if typed != nil {
-		l.attempt = r.attemptOf(&l.spelled)
-		decided, err := s.prompt.VerifyText(&l.attempt, name, typed, &l.grant)
-		clear(r.password[:])
-		if decided {
-			s.conclude(r, &l.attempt, &l.grant, err, l)
-			return true
-		}
+	if typed == nil {
+		return false
 	}
-	r.exchange = nil // it goes with the request
-	return false
+	l.attempt = r.attemptOf(&l.spelled)
+	decided, err := s.prompt.VerifyText(&l.attempt, name, typed, &l.grant)
+	clear(r.password[:])
+	if decided {
+		s.conclude(r, &l.attempt, &l.grant, err, l)
+	}
+	return decided
 }
 
 // remember turns RequireAuto on for good.

@@ -4,6 +4,9 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"time"
+	"unsafe"
+
+	"github.com/keywicket/keywicket/core/prefetch"
 )
 
 const (
@@ -91,6 +94,17 @@ func age(p, clock uint64) uint64 { return (clock - p) & clockMask }
 func (r *replays) index(m replayMark) int {
 	hi, _ := bits.Mul64(uint64(m), uint64(len(r.pages)))
 	return int(hi)
+}
+
+// fetch has the buckets of m fetched from memory.
+func (r *replays) fetch(m replayMark) {
+	if len(r.pages) == 0 {
+		return
+	}
+	p := r.pages[r.index(m)]
+	for i := range 2 {
+		prefetch.Line(unsafe.Pointer(p.bucket(m, i)))
+	}
 }
 
 // find returns where m is, or nil.

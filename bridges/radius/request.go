@@ -47,7 +47,7 @@ type request struct {
 	arrived  time.Time
 
 	reply    []byte // room for it
-	buf      [maxPacket]byte
+	buf      []byte // for a packet of its own, where it outlives the datagram
 	password [maxPassword]byte
 	mschap   *exchanged // of a well-formed MS-CHAP2-Response, else nil
 	finding

@@ -73,7 +73,7 @@ func Listen(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server
 func newServer(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server, error) {
 	s := &Server{verifier: v, memory: memory, log: log, delays: newDelays(), olds: sieve{every: time.Hour}}
 	s.prompt, _ = v.(Prompt)
-	s.requests.New = func() any { return new(request) }
+	s.requests.New = func() any { return &request{buf: make([]byte, maxPacket)} }
 	t, err := s.prepare(config, nil)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,10 @@ const (
 	// not wait for more than a millisecond or two. After a standstill, thousands are
 	// read at once.
 	together = 128
+
+	// atHand is how many requests are worked on at the same time: enough that the
+	// memory that the next ones need comes meanwhile.
+	atHand = 16
 )
 
 // A socket is one address that is listened on, whatever number of sockets the
@@ -126,7 +130,11 @@ func (p *path) datagram() *datagram.Path {
 // A lane is what one reader works with. Its answers go out together, once all
 // that was read together is looked at.
 type lane struct {
-	request  request          // the one at hand; its packet is a view of the datagram
+	requests [atHand]request // that are worked on together; their packets are views of datagrams
+	n        int             // of them
+	table    *table          // that said who is at source:
+	source   netip.Addr
+	known    *client
 	out      *datagram.Writer // nil: each by itself
 	now      time.Time        // when the datagram was read; zero: now
 	attempt  core.Attempt
@@ -164,13 +172,17 @@ func (s *Server) read(ctx context.Context, k *socket, c *datagram.Conn) {
 		l.now = time.Now()
 		n := 0
 		for data, from, ok := r.Next(); ok; data, from, ok = r.Next() {
-			if n++; n > together { // as if they had been read later
-				s.sent(l.out.Flush())
-				l.now, n = time.Now(), 1
-			}
 			at.from, at.local, at.iface = from.Peer, from.Local, from.Iface
-			s.handle(data, &at, l)
+			if n++; s.open(data, &at, l) {
+				s.admitAll(l)
+			}
+			if n == together { // the next are as if they had been read later
+				s.admitAll(l)
+				s.sent(l.out.Flush())
+				l.now, n = time.Now(), 0
+			}
 		}
+		s.admitAll(l)
 		s.sent(l.out.Flush())
 	}
 }

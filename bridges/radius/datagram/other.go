@@ -47,7 +47,8 @@ func (r *Reader) Read() error {
 }
 
 // Next returns the datagram and where it came from, and false where there is
-// none. Both are the Reader's, and good until the next call.
+// none. Both are the Reader's: from is good until the next call, and data until
+// the next Read.
 func (r *Reader) Next() (data []byte, from *Path, ok bool) {
 	if r.n < 0 {
 		return nil, nil, false

@@ -92,7 +92,8 @@ func (r *Reader) try(fd uintptr) bool {
 }
 
 // Next returns the next datagram and where it came from, and false where there
-// is none. Both are the Reader's, and good until the next call.
+// is none. Both are the Reader's: from is good until the next call, and data until
+// the next Read.
 func (r *Reader) Next() (data []byte, from *Path, ok bool) {
 	if len(r.rest) == 0 {
 		r.at++
