@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -20,17 +19,13 @@ type plugin struct{ *etcdstore.Store }
 func (p *plugin) Configure(_ context.Context, from sdk.Settings) error {
 	var s struct {
 		etcdstore.Config
-		Timeout string `json:"timeout"`
+		Timeout sdk.Duration `json:"timeout"`
 	}
 	err := from.Decode(&s)
-	if err == nil && s.Timeout != "" {
-		if s.Config.Timeout, err = time.ParseDuration(s.Timeout); err != nil {
-			err = fmt.Errorf("timeout: %w", err)
-		}
-	}
 	if err != nil {
 		return err
 	}
+	s.Config.Timeout = time.Duration(s.Timeout)
 	s.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	p.Store, err = etcdstore.Open(s.Config)
 	return err

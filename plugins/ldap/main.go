@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/keywicket/keywicket/plugins/ldap/ldapdirectory"
@@ -18,17 +17,13 @@ type plugin struct{ *ldapdirectory.Directory }
 func (p *plugin) Configure(_ context.Context, from sdk.Settings) error {
 	var s struct {
 		ldapdirectory.Config
-		Timeout string `json:"timeout"`
+		Timeout sdk.Duration `json:"timeout"`
 	}
 	err := from.Decode(&s)
-	if err == nil && s.Timeout != "" {
-		if s.Config.Timeout, err = time.ParseDuration(s.Timeout); err != nil {
-			err = fmt.Errorf("timeout: %w", err)
-		}
-	}
 	if err != nil {
 		return err
 	}
+	s.Config.Timeout = time.Duration(s.Timeout)
 	p.Directory, err = ldapdirectory.Open(s.Config)
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/keywicket/keywicket/plugins/proto/pluginv1"
 )
@@ -38,10 +39,31 @@ func (s Settings) Decode(into any) error {
 	err = d.Decode(into)
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
-		return fmt.Errorf("settings: %s can't be %s", wrong.Field, wrong.Value)
+		setting := wrong.Field[strings.LastIndexByte(wrong.Field, '.')+1:] // without the struct that is embedded
+		return fmt.Errorf("settings: %s can't be %s", setting, wrong.Value)
 	}
 	if err != nil {
 		return errors.New("settings: " + strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}
+
+// A Duration is a setting that is a time, as a text like "5s" or "1m30s"
+// (time.ParseDuration).
+type Duration time.Duration
+
+// UnmarshalJSON implements json.Unmarshaler. Decode says in which setting the
+// fault is.
+func (d *Duration) UnmarshalJSON(octets []byte) error {
+	var text string
+	err := json.Unmarshal(octets, &text)
+	if err == nil {
+		var parsed time.Duration
+		parsed, err = time.ParseDuration(text)
+		*d = Duration(parsed)
+	}
+	if err != nil {
+		return &json.UnmarshalTypeError{Value: fmt.Sprintf(`%s; write a number and its unit, such as "5s" or "1m30s"`, octets)}
 	}
 	return nil
 }
