@@ -7,68 +7,22 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"errors"
-	"log/slog"
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 
 	"layeh.com/radius"
 
 	"github.com/keywicket/keywicket/bridges/radius/probe"
-	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/bridges/radius/radiustest"
 	"github.com/keywicket/keywicket/core/proof"
-
-	bridge "github.com/keywicket/keywicket/bridges/radius"
 )
 
 const (
-	secret   = "correct horse battery staple"
+	secret   = radiustest.Secret
 	account  = `CONTOSO\alain@contoso.com`
-	password = "kfmwtbrqhjaxpdnesgcy"
+	password = radiustest.Password
 )
-
-// A verifier grants password, by every method.
-type verifier struct{}
-
-func (verifier) Verify(_ context.Context, a core.Attempt) (core.Grant, error) {
-	wrong := &core.Error{Op: "verify", Kind: core.KindDenied, Reason: core.ReasonWrong}
-	switch p := a.Proof.(type) {
-	case proof.Cleartext:
-		if string(p) != password {
-			return core.Grant{}, wrong
-		}
-	case proof.Trial:
-		material := proof.Material(p.Method(), password)
-		if !p.Try(material) {
-			return core.Grant{}, wrong
-		}
-		if d, ok := p.(proof.Deriver); ok {
-			d.Derive(material)
-		}
-	default:
-		return core.Grant{}, wrong
-	}
-	return core.Grant{Account: a.Account}, nil
-}
-
-func (verifier) Ready(context.Context) error { return nil }
-func (verifier) Jitter(string) uint64        { return 0 }
-
-// serve serves RADIUS on loopback until the test ends.
-func serve(t testing.TB) string {
-	t.Helper()
-	c := bridge.Client{Name: "here", Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Secrets: [][]byte{[]byte(secret)},
-		Methods: proof.Methods(), AllowInsecureMSCHAP: true}
-	s, err := bridge.Listen(bridge.Config{Listen: []string{"127.0.0.1:0"}, Clients: []bridge.Client{c}, RejectDelay: 1}, verifier{}, nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(context.Background()) }()
-	t.Cleanup(func() { _, _ = s.Close(), <-done })
-	return s.Addrs()[0].String()
-}
 
 func ask(t testing.TB, server string, m proof.Method, change func(*probe.Request)) (probe.Answer, error) {
 	t.Helper()
@@ -81,7 +35,7 @@ func ask(t testing.TB, server string, m proof.Method, change func(*probe.Request
 
 // By every method, with what is right and wrong.
 func TestAsk(t *testing.T) {
-	server := serve(t)
+	server := radiustest.Serve(t).String()
 	for _, m := range proof.Methods() {
 		a, err := ask(t, server, m, nil)
 		if err != nil || !a.Accepted(m) || a.MessageAuthenticator != probe.Right || a.Sent < 1 || a.Took <= 0 {
@@ -148,7 +102,7 @@ func between(t *testing.T, server string, change func(request, reply []byte) []b
 
 // Nothing that was changed on the way is an answer, wherever it was.
 func TestForged(t *testing.T) {
-	server := serve(t)
+	server := radiustest.Serve(t).String()
 	flip := func(at int) func([]byte) []byte {
 		return func(reply []byte) []byte { reply[(at+len(reply))%len(reply)] ^= 1; return reply }
 	}
@@ -184,7 +138,7 @@ func sign(request, reply []byte) []byte {
 
 // A server that knows the shared secret and not the password: its yes is none.
 func TestServerWithoutPassword(t *testing.T) {
-	server := serve(t)
+	server := radiustest.Serve(t).String()
 	after := func(find string) func([]byte) []byte {
 		return func(reply []byte) []byte {
 			reply[bytes.Index(reply, []byte(find))+len(find)+2] ^= 1
@@ -215,7 +169,7 @@ func TestServerWithoutPassword(t *testing.T) {
 // RFC 3579, section 3.2: a Message-Authenticator that is wrong is no answer, also
 // where the Response Authenticator is right, as with CVE-2024-3596; nor are two.
 func TestWrongMessageAuthenticator(t *testing.T) {
-	server := serve(t)
+	server := radiustest.Serve(t).String()
 	response := func(request, reply []byte) []byte {
 		binary.BigEndian.PutUint16(reply[2:], uint16(len(reply)))
 		copy(reply[4:20], request[4:20])
