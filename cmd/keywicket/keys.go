@@ -48,7 +48,7 @@ func (d *daemon) RotateKey(ctx context.Context) (*controlv1.ListKeysResponse, er
 	}
 	d.keys.Replace(rotated)
 	d.engine.KeyRotated(ctx)
-	d.log.Info("the keyring has a newer key", "id", rotated.Newest())
+	d.log.Info("the keyring has a newer key", "id", rotated.Newest().String())
 	return d.listKeys(nil), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -165,7 +166,7 @@ func (p pluginsUp) Collect(out chan<- prometheus.Metric) {
 
 // listen serves /metrics, /healthz (the process answers) and /readyz (attempts
 // can be decided).
-func (m *metrics) listen(address string, e *core.Engine, degraded func() error, start func(string, func() error)) (stop func(), err error) {
+func (m *metrics) listen(address string, e *core.Engine, degraded func() error, log *slog.Logger, start func(string, func() error)) (stop func(), err error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w; is another program there? choose another address in [metrics] listen", err)
@@ -190,7 +191,10 @@ func (m *metrics) listen(address string, e *core.Engine, degraded func() error, 
 		}
 		fmt.Fprintln(w, "ready")
 	})
-	s := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	s := &http.Server{
+		Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
 	start("metrics", func() error {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err

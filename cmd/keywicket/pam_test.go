@@ -3,7 +3,6 @@ package main_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -292,42 +290,5 @@ func TestPAMSocketActivation(t *testing.T) {
 	out, err := c.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), `the socket "pam" of the service manager`) {
 		t.Errorf("no socket: %v\n%s", err, out)
-	}
-}
-
-// With no descriptor left the daemon stays, takes nobody in, and serves again
-// when there are some.
-func TestPAMNoDescriptors(t *testing.T) {
-	needRoot(t)
-	s := startSite(t, "[pam]", `socket = "pam.sock"`, `services = ["sshd"]`)
-	text := s.enroll(alain).first.Password
-	sock := s.path("pam.sock")
-	var limit syscall.Rlimit
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.daemon.cmd.Process.Pid))
-	must(t, err)
-	limit.Cur, limit.Max = uint64(len(open)+3), uint64(len(open)+3)
-	prlimit(t, s.daemon.cmd.Process.Pid, &limit)
-	var silent []net.Conn
-	for range 20 {
-		conn, err := net.Dial("unix", sock)
-		must(t, err)
-		silent = append(silent, conn)
-	}
-	until(t, "the log tells of it", func() bool { return strings.Contains(s.log(), "too many open files") })
-	if n := strings.Count(s.log(), "too many open files"); n > 10 {
-		t.Errorf("the log tells of it %d times", n)
-	}
-	for _, conn := range silent {
-		must(t, conn.Close())
-	}
-	until(t, "it serves again", func() bool { return askPAM(t, sock, "sshd", alain, text) == 1 })
-	s.stop()
-}
-
-func prlimit(t *testing.T, pid int, limit *syscall.Rlimit) {
-	t.Helper()
-	out, err := exec.Command("prlimit", "--pid", fmt.Sprint(pid), fmt.Sprintf("--nofile=%d:%d", limit.Cur, limit.Max)).CombinedOutput()
-	if err != nil {
-		t.Fatalf("prlimit: %v\n%s", err, out)
 	}
 }
