@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keywicket/keywicket/core/directory"
@@ -16,33 +17,55 @@ import (
 // An account is what a sign-in needs to know of one account. It is shared by
 // all who sign in and never changes, but for cached and doings; a change of the account makes a new one.
 // It holds no secret but keyed tags and sealed material.
+//
+// All that most sign-ins read is in one piece of memory and fills few lines of the
+// processor's cache; the texts, of which most are only passed on, are in another.
 type account struct {
-	dir      directory.Account
-	asked    time.Time // when the directory said so
-	revision store.Revision
-
-	generation uint64 // of the record; each change of it has the next
-
+	name      string     // normalised
+	short     shortName  // the same
+	cached    cacheEntry // of the cache alone
 	id        [16]byte
 	twoStep   bool
-	passwords []password
+	doings    *doings // of the activity alone, under its flushing; nil, or where it notes what happens
 	tags      []tagGroup
-	deleted   []deleted // remembered ones (rule A14)
+	passwords []password
+	dir       directory.Account
 
-	cached cacheEntry // of the cache alone
+	asked    time.Time // when the directory said so
+	revision store.Revision
+	deleted  []deleted // remembered ones (rule A14)
 
-	doings *doings // of the activity alone, under its flushing; nil, or where it notes what happens
-
-	// few is where passwords and tags of most accounts are, so that a sign-in
-	// among a million accounts looks at one piece of memory.
+	// few is where passwords and tags of most accounts are.
 	few struct {
-		passwords [fewPasswords]password
 		group     [1]tagGroup
 		tags      [fewPasswords]taggedText
+		passwords [fewPasswords]password
 	}
 }
 
-const fewPasswords = 4
+const fewPasswords = 3
+
+// A shortName is a name that is not long, where it is compared, so that nothing is
+// read of a text elsewhere.
+type shortName struct {
+	length uint8 // 0: it is too long
+	octets [31]byte
+}
+
+func newShortName(name string) (s shortName) {
+	if len(name) <= len(s.octets) {
+		s.length = uint8(copy(s.octets[:], name))
+	}
+	return s
+}
+
+// isCalled says whether a is the account called name.
+func (a *account) isCalled(name []byte) bool {
+	if n := int(a.short.length); n > 0 {
+		return string(a.short.octets[:n]) == string(name) // not a secret: names
+	}
+	return a.name == string(name)
+}
 
 type deleted struct {
 	ref Ref
@@ -55,15 +78,20 @@ type password struct {
 	ref           Ref
 	id            [8]byte
 	scope         *scope
-	material      *sealedMaterial // nil for those that are presented as clear text alone
-	reply         *[]Reply        // nil: none; few have any
-	pin           string
 	since         int64 // made, or given its present text
 	expires       int64
 	used          int64 // last use that was noted (needsNote)
 	previousUntil int64
 	pinDevice     bool
 	suspended     bool
+	rare          *rare // nil for most
+}
+
+// A rare is what few app passwords have.
+type rare struct {
+	pin      string
+	material sealedMaterial // of those that are not presented as clear text alone
+	reply    []Reply
 }
 
 // A sealedMaterial is what methods need that cannot work from a tag.
@@ -114,9 +142,17 @@ func (a *account) find(keys *keyring.Keyring, inner []byte) taggedText {
 
 // newAccount makes what a sign-in needs of what the directory and the record
 // say. A record that is of another owner, or none, gives no app passwords.
-func newAccount(dir directory.Account, rec *record.Account, rev store.Revision, asked time.Time, known *scopes) *account {
-	a := &account{dir: dir, asked: asked, revision: rev, generation: rec.Generation, twoStep: dir.TwoStep == directory.On}
-	if !belongs(rec, dir) {
+func newAccount(name string, dir directory.Account, rec *record.Account, rev store.Revision, asked time.Time, known *scopes) *account {
+	a := &account{asked: asked, revision: rev, twoStep: dir.TwoStep == directory.On}
+	a.cached.generation = rec.Generation
+	mine := belongs(rec, dir)
+	t := newTexts(name, dir, rec, mine)
+	a.name, a.short, a.dir = t.add(name), newShortName(name), dir
+	a.dir.ID = t.add(dir.ID)
+	if a.dir.Name = a.name; dir.Name != name {
+		a.dir.Name = t.add(dir.Name)
+	}
+	if !mine {
 		return a
 	}
 	copy(a.id[:], rec.Id)
@@ -125,15 +161,51 @@ func newAccount(dir directory.Account, rec *record.Account, rev store.Revision, 
 	}
 	a.passwords, a.tags = a.few.passwords[:0], a.few.group[:0]
 	for i, p := range rec.AppPasswords {
-		a.passwords = append(a.passwords, newPassword(p, known.of(p)))
+		a.passwords = append(a.passwords, newPassword(p, known.of(p), t))
 		a.addTag(p.Tag, ownerCurrent, int32(i))
 		a.addTag(p.Previous, ownerPrevious, int32(i))
 	}
 	for i, d := range rec.Remembered {
-		a.deleted = append(a.deleted, deleted{ref: Ref{ID: hex.EncodeToString(d.Id), Name: d.Name}, at: d.Deleted})
+		a.deleted = append(a.deleted, deleted{ref: t.ref(d.Id, d.Name), at: d.Deleted})
 		a.addTag(d.Tag, ownerDeleted, int32(i))
 	}
 	return a
+}
+
+// texts puts the texts of an account into one piece of memory.
+type texts struct{ all strings.Builder }
+
+// newTexts makes room for all texts of an account.
+func newTexts(name string, dir directory.Account, rec *record.Account, mine bool) *texts {
+	t, n := &texts{}, len(name)+len(dir.ID)
+	if dir.Name != name {
+		n += len(dir.Name)
+	}
+	if mine {
+		for _, p := range rec.AppPasswords {
+			n += hex.EncodedLen(len(p.Id)) + len(p.Name) + len(p.Pin)
+		}
+		for _, d := range rec.Remembered {
+			n += hex.EncodedLen(len(d.Id)) + len(d.Name)
+		}
+	}
+	t.all.Grow(n)
+	return t
+}
+
+// add returns a copy of text.
+func (t *texts) add(text string) string {
+	start := t.all.Len()
+	t.all.WriteString(text)
+	return t.all.String()[start:]
+}
+
+// ref names an app password.
+func (t *texts) ref(id []byte, name string) Ref {
+	var digits [16]byte
+	start := t.all.Len()
+	t.all.Write(hex.AppendEncode(digits[:0], id))
+	return Ref{ID: t.all.String()[start:], Name: t.add(name)}
 }
 
 // belongs says whether rec holds the app passwords of the account that dir
@@ -142,11 +214,10 @@ func belongs(rec *record.Account, dir directory.Account) bool {
 	return rec != nil && !rec.Removed && rec.DirectoryId == dir.ID
 }
 
-func newPassword(p *record.AppPassword, in *scope) password {
+func newPassword(p *record.AppPassword, in *scope, t *texts) password {
 	n := password{
-		ref:           Ref{ID: hex.EncodeToString(p.Id), Name: p.Name},
+		ref:           t.ref(p.Id, p.Name),
 		scope:         in,
-		pin:           p.Pin,
 		since:         max(p.Created, p.Rotated),
 		expires:       p.Expires,
 		used:          p.Used,
@@ -155,25 +226,29 @@ func newPassword(p *record.AppPassword, in *scope) password {
 		suspended:     p.Suspended,
 	}
 	copy(n.id[:], p.Id)
-	if len(p.Material)+len(p.PreviousMaterial) > 0 {
-		n.material = &sealedMaterial{current: p.Material, previous: p.PreviousMaterial}
-	}
-	if len(p.Reply) > 0 {
-		all := make([]Reply, len(p.Reply))
-		for i, r := range p.Reply {
-			all[i] = Reply{Name: r.Name, Value: r.Value}
+	if p.Pin != "" || len(p.Material)+len(p.PreviousMaterial) > 0 || len(p.Reply) > 0 {
+		n.rare = &rare{pin: t.add(p.Pin), material: sealedMaterial{current: p.Material, previous: p.PreviousMaterial}}
+		for _, r := range p.Reply {
+			n.rare.reply = append(n.rare.reply, Reply{Name: r.Name, Value: r.Value})
 		}
-		n.reply = &all
 	}
 	return n
 }
 
+// pin returns the device that p is pinned to, or nothing.
+func (p *password) pin() string {
+	if p.rare == nil {
+		return ""
+	}
+	return p.rare.pin
+}
+
 // replies returns the attributes of p, which must not be changed.
 func (p *password) replies() []Reply {
-	if p.reply == nil {
+	if p.rare == nil {
 		return nil
 	}
-	return *p.reply
+	return p.rare.reply
 }
 
 func (a *account) addTag(t *record.Tag, o owner, index int32) {
@@ -212,7 +287,7 @@ func (a *account) forgotten(t taggedText, now time.Time) bool {
 
 // size estimates how many octets of memory a takes.
 func (a *account) size() int {
-	size := 1200 + len(a.dir.ID) + 2*len(a.dir.Name) + 120*len(a.deleted)
+	size := 1000 + len(a.dir.ID) + 2*len(a.dir.Name) + 120*len(a.deleted)
 	for _, g := range a.dir.Groups {
 		size += 32 + len(g)
 	}
@@ -221,9 +296,9 @@ func (a *account) size() int {
 	}
 	for i := range a.passwords {
 		p := &a.passwords[i]
-		size += 168 + len(p.ref.Name) + len(p.pin)
-		if m := p.material; m != nil {
-			size += 100 + 160*(len(m.current)+len(m.previous))
+		size += 136 + len(p.ref.Name)
+		if r := p.rare; r != nil {
+			size += 200 + len(r.pin) + 160*(len(r.material.current)+len(r.material.previous))
 		}
 		for _, r := range p.replies() {
 			size += 64 + len(r.Name) + len(r.Value)

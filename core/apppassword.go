@@ -349,10 +349,10 @@ func (e *Engine) usesOf(ctx context.Context, name string) (map[string]*record.Us
 // describe returns what can be said of p; u is nil if it was never used.
 func (e *Engine) describe(policy *Policy, o owned, p *record.AppPassword, u *record.Usage) AppPassword {
 	in := newScope(p)
-	n := newPassword(p, in)
+	n := newPassword(p, in, &texts{})
 	d := AppPassword{
 		Ref: n.ref, Profile: in.profile, Letters: int(p.Letters), Services: in.services, Methods: in.methods,
-		Pin: n.pin, Pinned: n.pinDevice, Reply: n.replies(), Created: fromMillis(p.Created), Rotated: fromMillis(p.Rotated), Expires: fromMillis(n.expires),
+		Pin: n.pin(), Pinned: n.pinDevice, Reply: n.replies(), Created: fromMillis(p.Created), Rotated: fromMillis(p.Rotated), Expires: fromMillis(n.expires),
 	}
 	used := fromMillis(n.used)
 	if u != nil {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/keywicket/keywicket/core/prefetch"
 	"github.com/keywicket/keywicket/core/store"
 )
 
@@ -32,9 +33,13 @@ type cache struct {
 	shards [cacheShards]cacheShard
 }
 
+// A nameHash is the keyed hash of a name. Of two accounts whose names have the
+// same one, of 2^64, the cache holds the one that came later.
+type nameHash uint64
+
 type cacheShard struct {
 	mu      sync.Mutex
-	entries map[string]*account
+	table   cacheTable
 	ring    []*account // the same, in no order that matters
 	hand    int        // where in ring the next one to go is looked for
 	size    int
@@ -44,17 +49,17 @@ type cacheShard struct {
 
 // A cacheEntry is what the cache knows of an account that it holds. It is part
 // of the account, so that finding one looks at one piece of memory, and is
-// read and written under the shard's lock alone, but for the name.
+// read and written under the shard's lock alone.
 type cacheEntry struct {
-	name      string // never changes once it is here
-	size      int
-	at        int  // in ring
-	used      bool // since the hand passed
-	oldRecord bool // the account's record changed since it was read
+	hash nameHash
 
 	// generation is the latest that the account's record is known to have had,
-	// which after a change is later than that of the account.
+	// which after a change is later than the one that was read.
 	generation uint64
+
+	at        int32 // in ring
+	used      bool  // since the hand passed
+	oldRecord bool  // the account's record changed since it was read
 }
 
 // A ticket is the right to put what is read after it was taken.
@@ -64,56 +69,73 @@ type ticket uint64
 func newCache(limit int64) *cache {
 	c := &cache{seed: maphash.MakeSeed()}
 	for i := range c.shards {
-		c.shards[i].entries = make(map[string]*account)
 		c.shards[i].limit = int(limit / cacheShards)
 	}
 	return c
 }
 
-func (c *cache) shard(name string) *cacheShard {
-	return &c.shards[maphash.String(c.seed, name)%cacheShards]
+func (c *cache) hash(name string) nameHash { return nameHash(maphash.String(c.seed, name)) }
+
+// lock locks the shard of hash, and returns it.
+func (c *cache) lock(hash nameHash) *cacheShard {
+	s := &c.shards[hash%cacheShards]
+	s.mu.Lock()
+	return s
+}
+
+// find returns the account called name, or nil.
+func (s *cacheShard) find(hash nameHash, name []byte) *account {
+	a := s.table.get(hash)
+	if a == nil {
+		return nil
+	}
+	prefetch.Value(a) // who finds it is going to read it
+	if !a.isCalled(name) {
+		return nil
+	}
+	return a
 }
 
 // get returns the account called name, or nil; whether its record must be read
 // again; and a ticket to put it.
 func (c *cache) get(name string) (a *account, oldRecord bool, t ticket) {
-	s := c.shard(name)
-	s.mu.Lock()
+	hash := c.hash(name)
+	s := c.lock(hash)
 	defer s.mu.Unlock()
-	e := s.entries[name]
-	if e == nil {
+	a = s.find(hash, []byte(name))
+	if a == nil {
 		return nil, false, ticket(s.changes)
 	}
-	if !e.cached.used {
-		e.cached.used = true
+	if !a.cached.used {
+		a.cached.used = true
 	}
-	return e, e.cached.oldRecord, ticket(s.changes)
+	return a, a.cached.oldRecord, ticket(s.changes)
 }
 
 // current returns the account called name if its record need not be read again,
 // or nil. Of name nothing is kept: the account has its own.
 func (c *cache) current(name []byte) *account {
-	s := &c.shards[maphash.Bytes(c.seed, name)%cacheShards]
-	s.mu.Lock()
+	hash := nameHash(maphash.Bytes(c.seed, name))
+	s := c.lock(hash)
 	defer s.mu.Unlock()
-	e := s.entries[string(name)]
-	if e == nil || e.cached.oldRecord {
+	a := s.find(hash, name)
+	if a == nil || a.cached.oldRecord {
 		return nil
 	}
-	if !e.cached.used {
-		e.cached.used = true
+	if !a.cached.used {
+		a.cached.used = true
 	}
-	return e
+	return a
 }
 
 // generation returns the latest that the record of the account called name is
 // known to have had: it has this one now, or a later.
 func (c *cache) generation(name string) uint64 {
-	s := c.shard(name)
-	s.mu.Lock()
+	hash := c.hash(name)
+	s := c.lock(hash)
 	defer s.mu.Unlock()
-	if e := s.entries[name]; e != nil {
-		return e.cached.generation
+	if a := s.find(hash, []byte(name)); a != nil {
+		return a.cached.generation
 	}
 	return 0
 }
@@ -121,35 +143,37 @@ func (c *cache) generation(name string) uint64 {
 // dropWritten is dropRecord for one that was written here, with this
 // generation.
 func (c *cache) dropWritten(name string, generation uint64) {
-	s := c.shard(name)
-	s.mu.Lock()
+	hash := c.hash(name)
+	s := c.lock(hash)
 	defer s.mu.Unlock()
 	s.changes++
-	if e := s.entries[name]; e != nil {
-		e.cached.oldRecord, e.cached.generation = true, max(e.cached.generation, generation)
+	if a := s.find(hash, []byte(name)); a != nil {
+		a.cached.oldRecord, a.cached.generation = true, max(a.cached.generation, generation)
 	}
 }
 
 // put keeps a, which was never put before, unless something of its shard changed since t was taken.
-func (c *cache) put(name string, a *account, t ticket) {
+func (c *cache) put(a *account, t ticket) {
 	size := a.size()
-	s := c.shard(name)
-	s.mu.Lock()
+	hash := c.hash(a.name)
+	s := c.lock(hash)
 	defer s.mu.Unlock()
 	if ticket(s.changes) != t || size > s.limit {
 		return
 	}
-	generation := a.generation
-	if old := s.entries[name]; old != nil {
-		generation = max(generation, old.cached.generation)
+	generation := a.cached.generation
+	if old := s.table.get(hash); old != nil {
+		if old.name == a.name {
+			generation = max(generation, old.cached.generation)
+		}
 		s.remove(old)
 	}
 	s.size += size
 	for s.size > s.limit {
 		s.evict()
 	}
-	a.cached = cacheEntry{name: name, size: size, at: len(s.ring), generation: generation}
-	s.entries[name] = a
+	a.cached = cacheEntry{hash: hash, generation: generation, at: int32(len(s.ring))}
+	s.table.put(hash, a)
 	s.ring = append(s.ring, a)
 }
 
@@ -159,34 +183,36 @@ func (s *cacheShard) evict() {
 		if s.hand >= len(s.ring) {
 			s.hand = 0
 		}
-		e := s.ring[s.hand]
-		if !e.cached.used {
-			s.remove(e)
+		a := s.ring[s.hand]
+		if !a.cached.used {
+			s.remove(a)
 			return
 		}
-		e.cached.used = false
+		a.cached.used = false
 		s.hand++
 	}
 }
 
 // drop forgets the account called name, also what is being read of it now.
 func (c *cache) drop(name string) {
-	s := c.shard(name)
-	s.mu.Lock()
+	hash := c.hash(name)
+	s := c.lock(hash)
 	defer s.mu.Unlock()
 	s.changes++
-	s.remove(s.entries[name])
+	if a := s.find(hash, []byte(name)); a != nil {
+		s.remove(a)
+	}
 }
 
 // dropRecord is drop, but keeps what the directory said, and a record that is
 // of revision rev or later: the news of our own writes come late.
 func (c *cache) dropRecord(name string, rev store.Revision) {
-	s := c.shard(name)
-	s.mu.Lock()
+	hash := c.hash(name)
+	s := c.lock(hash)
 	defer s.mu.Unlock()
 	s.changes++
-	if e := s.entries[name]; e != nil && e.revision < rev {
-		e.cached.oldRecord = true
+	if a := s.find(hash, []byte(name)); a != nil && a.revision < rev {
+		a.cached.oldRecord = true
 	}
 }
 
@@ -198,7 +224,7 @@ func (c *cache) dropAll() {
 		s.changes++
 		s.size = 0
 		s.hand, s.ring = 0, nil
-		clear(s.entries)
+		s.table = cacheTable{}
 		s.mu.Unlock()
 	}
 }
@@ -209,24 +235,21 @@ func (c *cache) dropRecords() {
 		s := &c.shards[i]
 		s.mu.Lock()
 		s.changes++
-		for _, e := range s.entries {
-			e.cached.oldRecord = true
+		for _, a := range s.ring {
+			a.cached.oldRecord = true
 		}
 		s.mu.Unlock()
 	}
 }
 
-// remove takes e out, if there is one. The caller holds the lock.
-func (s *cacheShard) remove(e *account) {
-	if e == nil {
-		return
-	}
+// remove takes a out. The caller holds the lock.
+func (s *cacheShard) remove(a *account) {
 	last := s.ring[len(s.ring)-1]
-	s.ring[e.cached.at], last.cached.at = last, e.cached.at
+	s.ring[a.cached.at], last.cached.at = last, a.cached.at
 	s.ring[len(s.ring)-1] = nil
 	s.ring = s.ring[:len(s.ring)-1]
-	delete(s.entries, e.cached.name)
-	s.size -= e.cached.size
+	s.table.remove(a.cached.hash)
+	s.size -= a.size()
 }
 
 // stats returns how many accounts the cache holds, and their octets.
@@ -234,7 +257,7 @@ func (c *cache) stats() (accounts int, size int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		accounts += len(s.entries)
+		accounts += len(s.ring)
 		size += int64(s.size)
 		s.mu.Unlock()
 	}

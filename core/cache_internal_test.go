@@ -11,7 +11,7 @@ import (
 
 // named makes an account of size octets more than the smallest.
 func named(name string, rev store.Revision, size int) *account {
-	return &account{dir: directory.Account{ID: "1", Name: name, Attributes: map[string]string{"": string(make([]byte, size))}}, revision: rev}
+	return &account{name: name, short: newShortName(name), dir: directory.Account{ID: "1", Name: name, Attributes: map[string]string{"": string(make([]byte, size))}}, revision: rev}
 }
 
 // neighbours returns n names of one shard of c.
@@ -19,7 +19,7 @@ func neighbours(c *cache, n int) []string {
 	var names []string
 	for i := 0; len(names) < n; i++ {
 		name := fmt.Sprint("account ", i)
-		if c.shard(name) == c.shard("account 0") {
+		if c.hash(name)%cacheShards == c.hash("account 0")%cacheShards {
 			names = append(names, name)
 		}
 	}
@@ -38,13 +38,13 @@ func TestCacheTickets(t *testing.T) {
 		"of an old revision":    {func(c *cache) { c.dropRecord("a", 1) }, false}, // nobody knows yet which was read
 		"drop of all":           {func(c *cache) { c.dropAll() }, false},
 		"drop of all records":   {func(c *cache) { c.dropRecords() }, false},
-		"a put of another read": {func(c *cache) { _, _, u := c.get("a"); c.put("a", named("a", 9, 0), u) }, true},
+		"a put of another read": {func(c *cache) { _, _, u := c.get("a"); c.put(named("a", 9, 0), u) }, true},
 	} {
 		c := newCache(1 << 20)
 		_, _, ticket := c.get("a")
 		tt.change(c)
 		read := named("a", 3, 0)
-		c.put("a", read, ticket)
+		c.put(read, ticket)
 		if got, _, _ := c.get("a"); (got == read) != tt.kept {
 			t.Errorf("%s: kept %v, want %v", name, got == read, tt.kept)
 		}
@@ -70,13 +70,13 @@ func TestCacheMarks(t *testing.T) {
 	} {
 		c := newCache(1 << 20)
 		_, _, ticket := c.get("a")
-		c.put("a", named("a", 5, 0), ticket)
+		c.put(named("a", 5, 0), ticket)
 		tt.change(c)
 		a, old, ticket := c.get("a")
 		if (a != nil) != tt.held || old != tt.old {
 			t.Errorf("%s: held %v, old %v, want %v and %v", name, a != nil, old, tt.held, tt.old)
 		}
-		c.put("a", named("a", 8, 0), ticket)
+		c.put(named("a", 8, 0), ticket)
 		if _, old, _ := c.get("a"); old {
 			t.Errorf("%s: a record that was read again is old", name)
 		}
@@ -91,7 +91,7 @@ func TestCacheIsBounded(t *testing.T) {
 	names := neighbours(c, 5)
 	put := func(name string, size int) {
 		_, _, ticket := c.get(name)
-		c.put(name, named(name, 1, size), ticket)
+		c.put(named(name, 1, size), ticket)
 	}
 	for _, name := range names[:3] {
 		put(name, size)
@@ -135,7 +135,7 @@ func TestAccountSize(t *testing.T) {
 		"name":         {dir: directory.Account{Name: long}},
 		"group":        {dir: directory.Account{Groups: []string{long}}},
 		"attribute":    {dir: directory.Account{Attributes: map[string]string{"x": long}}},
-		"pin":          {passwords: []password{{pin: long}}},
+		"pin":          {passwords: []password{{rare: &rare{pin: long}}}},
 		"deleted":      {deleted: make([]deleted, 100)},
 		"tags":         {tags: []tagGroup{{tags: make([]taggedText, 400)}}},
 	} {
@@ -165,7 +165,7 @@ func TestCacheRace(t *testing.T) {
 				a, old, ticket := c.get(name)
 				if a == nil || old {
 					a = named(name, read(), 0)
-					c.put(name, a, ticket)
+					c.put(a, ticket)
 				}
 				if a.revision < answered {
 					t.Errorf("met revision %d after %d was answered", a.revision, answered)

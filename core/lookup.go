@@ -49,8 +49,8 @@ func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 	if answered && e.lapsed(dir, rec) {
 		e.lapse(name)
 	}
-	a := newAccount(dir, rec, rev, asked, e.scopes)
-	e.cache.put(name, a, t)
+	a := newAccount(name, dir, rec, rev, asked, e.scopes)
+	e.cache.put(a, t)
 	return a, nil
 }
 

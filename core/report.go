@@ -174,7 +174,7 @@ func (e *Engine) look(policy *Policy, v view) []looked {
 	}
 	all := make([]looked, 0, len(v.rec.AppPasswords))
 	for _, p := range v.rec.AppPasswords {
-		n := newPassword(p, newScope(p))
+		n := newPassword(p, newScope(p), &texts{})
 		l := looked{AppPassword: e.describe(policy, v.owned, p, uses[hex.EncodeToString(p.Id)]), suspended: n.suspended, used: fromMillis(n.used)}
 		if l.LastUse != nil && l.LastUse.Time.After(l.used) {
 			l.used = l.LastUse.Time

@@ -74,13 +74,13 @@ func (a *account) candidates(policy *Policy, service string, m proof.Method, now
 	fitting := make([]candidate, 0, MaxLimit)
 	for i := range a.passwords {
 		p := &a.passwords[i]
-		if p.material == nil || !p.hasMethod(policy, m) || !p.inScope(policy, service) {
+		if p.rare == nil || !p.hasMethod(policy, m) || !p.inScope(policy, service) {
 			continue
 		}
-		if sealed := p.material.current[string(m)]; sealed != nil {
+		if sealed := p.rare.material.current[string(m)]; sealed != nil {
 			fitting = append(fitting, candidate{p, sealed})
 		}
-		if sealed := p.material.previous[string(m)]; sealed != nil && now.UnixMilli() < p.previousUntil {
+		if sealed := p.rare.material.previous[string(m)]; sealed != nil && now.UnixMilli() < p.previousUntil {
 			fitting = append(fitting, candidate{p, sealed})
 		}
 	}

@@ -81,7 +81,7 @@ func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided b
 	if at == nil {
 		return false, nil
 	}
-	a.Account = at.cached.name
+	a.Account = at.name
 	v := verdict{now: e.clock.now(), name: a.Account, account: at, hurried: true}
 	v = e.decideCleartext(context.Background(), e.policy.Load(), a, proof.MethodCleartext, v, typed)
 	if v.putOff || v.reason == "" && e.guards() || e.mayHaveBeenMade(&v) {
@@ -93,7 +93,7 @@ func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided b
 
 // weigh makes what the bridge could not answer with no grant.
 func weigh(a *Attempt, v *verdict) {
-	if v.reason != "" || a.Answerer == nil || len(v.reply) == 0 && (v.match == nil || v.match.reply == nil) {
+	if v.reason != "" || a.Answerer == nil || len(v.reply) == 0 && (v.match == nil || len(v.match.replies()) == 0) {
 		return
 	}
 	g := v.grant()
@@ -318,9 +318,9 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a *Attempt, m 
 			return v.refuse(ReasonUnusedExpired)
 		}
 	}
-	wrongDevice := p.pinDevice && (a.Device == "" || a.Device != p.pin)
+	wrongDevice := p.pinDevice && (a.Device == "" || a.Device != p.pin())
 	switch {
-	case wrongDevice && (a.Device == "" || p.pin != ""):
+	case wrongDevice && (a.Device == "" || p.pin() != ""):
 		return v.refuse(ReasonPinMismatch)
 	case e.tooMany(policy, a, v):
 		return v.refuse(ReasonTooManySessions)

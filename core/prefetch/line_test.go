@@ -21,6 +21,16 @@ func TestLine(t *testing.T) {
 	}
 }
 
+func TestValue(t *testing.T) {
+	var page [4096]byte
+	for _, n := range []int{0, 1} {
+		page[n] = 1
+		prefetch.Value(&page)
+		prefetch.Value(&page[n])
+		prefetch.Value((*[4096]byte)(nil))
+	}
+}
+
 // BenchmarkLine reads lines here and there of much memory, in batches.
 func BenchmarkLine(b *testing.B) {
 	type line [64]byte
