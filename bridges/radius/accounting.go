@@ -198,12 +198,11 @@ func (s *Server) report(ctx context.Context, r *request) {
 
 // sealReport is seal for an Accounting-Response.
 func (b *replyBuilder) sealReport(k *key, p *packet) ([]byte, error) {
-	if len(b.buf) > maxPacket {
-		return nil, errReplyTooLarge
+	reply, err := b.end()
+	if err == nil {
+		k.signReport(reply, p.authenticator())
 	}
-	binary.BigEndian.PutUint16(b.buf[2:], uint16(len(b.buf)))
-	k.signReport(b.buf, p.authenticator())
-	return b.buf, nil
+	return reply, err
 }
 
 // foreign says once in a while that sessions of a client are not known,

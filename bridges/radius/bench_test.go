@@ -43,8 +43,8 @@ func BenchmarkAuthenticate(b *testing.B) {
 		if p.parse(request) != dropNone {
 			b.Fatal("parse")
 		}
-		if _, why := c.authenticate(&p, time.Now()); why != dropNone {
-			b.Fatal(why)
+		if !c.keys[0].signs(&p) {
+			b.Fatal("not genuine")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package radius
 
 import (
+	"crypto/hmac"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -125,8 +126,9 @@ func (c *client) requires() bool {
 }
 
 // authenticate returns the key by which p is genuine, or why it is not taken.
-// Nothing in p has been decoded yet, and nothing is changed by it.
-func (c *client) authenticate(p *packet, now time.Time) (*key, drop) {
+// Nothing in p has been decoded yet, and nothing is changed by it. Of a signed
+// packet first is what its Message-Authenticator should be by the first key.
+func (c *client) authenticate(p *packet, first *[digestLen]byte, now time.Time) (*key, drop) {
 	switch {
 	case p.code() == codeAccountingRequest:
 		return c.authenticateReport(p, now)
@@ -136,7 +138,11 @@ func (c *client) authenticate(p *packet, now time.Time) (*key, drop) {
 		if p.raw[p.signature+1] != 2+digestLen {
 			return nil, dropMessageAuthenticator
 		}
-		for _, k := range c.live(now) {
+		live := c.live(now)
+		if hmac.Equal(first[:], p.raw[p.signature+2:][:digestLen]) {
+			return live[0], dropNone
+		}
+		for _, k := range live[1:] {
 			if k.signs(p) {
 				return k, dropNone
 			}

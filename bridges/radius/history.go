@@ -83,12 +83,16 @@ func (h *history) share(n int) {
 	h.replays.limit = max(replayBudget/max(n, 1), leastPages*pageLen)
 }
 
-// ahead has fetched what take looks at for an authenticator.
-func (h *history) ahead(a authenticator) {
-	m := h.replays.mark(a)
+// ahead has fetched what take looks at for the genuine ones of requests, which are
+// all of one client.
+func (h *history) ahead(requests []request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.replays.fetch(m)
+	for i := range requests {
+		if r := &requests[i]; r.key != nil && !r.lax() {
+			h.replays.fetch(h.replays.mark(authenticator(r.packet.authenticator())))
+		}
+	}
 }
 
 // take looks for a request. For a repeat it appends the answer to reply, nothing

@@ -6,6 +6,8 @@ import (
 	"crypto/subtle"
 	"hash"
 	"sync"
+
+	"github.com/keywicket/keywicket/bridges/radius/digest"
 )
 
 const digestLen = md5.Size
@@ -13,8 +15,9 @@ const digestLen = md5.Size
 // A key is a shared secret, ready for use from many goroutines.
 type key struct {
 	secret []byte
-	pool   sync.Pool // of *digests
-	old    bool      // the one of before, during a change
+	mac    *digest.Key // the same, for many at a time
+	pool   sync.Pool   // of *digests
+	old    bool        // the one of before, during a change
 	use    oldUse
 }
 
@@ -30,7 +33,7 @@ type digests struct {
 }
 
 func newKey(secret []byte) *key {
-	k := &key{secret: append([]byte(nil), secret...)}
+	k := &key{secret: append([]byte(nil), secret...), mac: digest.NewKey(secret)}
 	k.pool.New = func() any {
 		return &digests{mac: hmac.New(md5.New, k.secret), sum: md5.New(), begun: append(make([]byte, 0, len(k.secret)+2*digestLen), k.secret...)}
 	}

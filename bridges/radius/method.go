@@ -93,12 +93,11 @@ func (pap) proof(r *request) proof.Proof {
 // text decodes the password into r.password. What follows its first NUL must be
 // NUL: a password cut short there would be another one than was typed.
 func (pap) text(r *request) []byte {
-	hidden, count := r.packet.find(attrUserPassword)
-	n := len(hidden)
-	if count != 1 || n < digestLen || n > maxPassword || n%digestLen != 0 {
+	hidden, ok := r.packet.hiddenPassword()
+	if !ok {
 		return nil
 	}
-	text := r.password[:n]
+	text := r.password[:len(hidden)]
 	r.reveal(text, hidden)
 	if end := bytes.IndexByte(text, 0); end >= 0 {
 		var rest byte

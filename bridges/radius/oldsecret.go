@@ -96,7 +96,11 @@ func (s *Server) OldSecrets() []OldSecret {
 // during a change that is the new one, or the old one where only that makes
 // text of the password. The reply is signed with the same.
 func (r *request) reveal(text, hidden []byte) {
-	r.key.reveal(text, hidden, r.packet.authenticator())
+	if r.masks > 0 {
+		subtle.XORBytes(text, hidden, r.mask[:])
+	} else {
+		r.key.reveal(text, hidden, r.packet.authenticator())
+	}
 	if r.packet.signatures > 0 || isText(text) {
 		return
 	}

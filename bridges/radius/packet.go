@@ -87,6 +87,22 @@ func (p *packet) attribute(i int) []byte {
 	return p.raw[at : at+int(p.raw[at+1])]
 }
 
+// signed says whether p is a request that a Message-Authenticator proves.
+func (p *packet) signed() bool {
+	return p.signatures == 1 && p.raw[p.signature+1] == 2+digestLen && p.code() != codeAccountingRequest
+}
+
+// hiddenPassword returns the only User-Password in p if it is whole blocks, and
+// false if it is not (RFC 2865, section 5.2).
+func (p *packet) hiddenPassword() (hidden []byte, ok bool) {
+	hidden, count := p.find(attrUserPassword)
+	n := len(hidden)
+	if count != 1 || n < digestLen || n > maxPassword || n%digestLen != 0 {
+		return nil, false
+	}
+	return hidden, true
+}
+
 // find returns the value of the first attribute of kind, and how many there are.
 func (p *packet) find(kind byte) (value []byte, count int) {
 	if !p.has(kind) {

@@ -173,6 +173,16 @@ func (s *Server) accept(r *request, g *core.Grant, l *lane) {
 		s.trouble(r, "Access-Accept not sent", err)
 		return
 	}
+	if l != nil { // with the others
+		l.granted = append(l.granted, r)
+		return
+	}
+	r.key.sign(reply, r.packet.authenticator())
+	s.deliver(r, reply, l)
+}
+
+// deliver ends the exchange of r with reply, and sends it.
+func (s *Server) deliver(r *request, reply []byte, l *lane) {
 	if s.answered(r, reply, l.clock()) {
 		s.reply(l, reply, &r.path)
 		s.seeRequest(r, outcome{reply: reply})
@@ -213,9 +223,8 @@ func (s *Server) reject(r *request, account string, l *lane) {
 		s.seeRequest(r, outcome{reply: reply, wait: wait})
 	case !p.failures.pass(now):
 		s.hush(r, dropFailureRate)
-	case s.answered(r, reply, now):
-		s.reply(l, reply, &r.path)
-		s.seeRequest(r, outcome{reply: reply})
+	default:
+		s.deliver(r, reply, l)
 	}
 }
 

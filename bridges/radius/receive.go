@@ -11,9 +11,9 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 	s.admitAll(l)
 }
 
-// open puts a datagram to those that are at hand, if it is genuine. Where it says
-// that no more have room, admitAll comes next. Until then datagram is not changed;
-// from is free again at once.
+// open puts a datagram to those that are at hand, if a client may have sent it.
+// Where it says that no more have room, admitAll comes next. Until then datagram is
+// not changed; from is free again at once.
 func (s *Server) open(datagram []byte, from *path, l *lane) (full bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -39,47 +39,33 @@ func (s *Server) open(datagram []byte, from *path, l *lane) (full bool) {
 			why = dropCode
 		}
 	}
-	var k *key
-	if why == dropNone {
-		k, why = c.authenticate(p, now)
-	}
 	if why != dropNone {
 		s.refuse(c, why, source, now)
 		s.see(t, c, from, datagram, outcome{drop: why})
 		return false
 	}
-	if k.old {
-		s.usedOld(c, k, source, now)
-	}
-	if p.signatures == 1 && !from.accounting && c.RequireMessageAuthenticator == RequireAuto {
-		s.remember(c)
-	}
-	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, k, nil, now
+	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, nil, nil, now
 	l.n++
 	return l.n == len(l.requests)
 }
 
-// client is what t.client says of source, which mostly is the one of before.
-func (l *lane) client(t *table, source netip.Addr) *client {
-	if l.table != t || l.source != source {
-		l.table, l.source, l.known = t, source, t.client(source)
+// authenticate finds the key by which r is genuine, or refuses r; then it has
+// none. first is what its Message-Authenticator is by the first key, if it has one.
+func (s *Server) authenticate(r *request, first *[digestLen]byte) {
+	p, c, source, now := &r.packet, r.client, r.source(), r.arrived
+	k, why := c.authenticate(p, first, now)
+	if why != dropNone {
+		s.refuse(c, why, source, now)
+		s.see(r.table, c, &r.path, p.raw, outcome{drop: why})
+		return
 	}
-	return l.known
-}
-
-// admitAll takes what is at hand. What the memory of the processor does not have
-// of it yet is fetched for all of them at the same time.
-func (s *Server) admitAll(l *lane) {
-	if l.n > 1 {
-		for i := range l.n {
-			r := &l.requests[i]
-			r.client.peer.history.ahead(authenticator(r.packet.authenticator()))
-		}
+	r.key = k
+	if k.old {
+		s.usedOld(c, k, source, now)
 	}
-	for i := range l.n {
-		s.admit(&l.requests[i], l)
+	if p.signatures == 1 && !r.accounting && c.RequireMessageAuthenticator == RequireAuto {
+		s.remember(c)
 	}
-	l.n = 0
 }
 
 // admit takes what is genuine: a repeat gets the answer of before, and what is
@@ -136,8 +122,7 @@ func (s *Server) keep(r *request) *request {
 // begin begins an exchange for r if it is new, and deals with every other one.
 func (s *Server) begin(r *request, l *lane) bool {
 	p, c, now := &r.packet, r.client, r.arrived
-	lax := c.AllowReplayedAuthenticator || p.code() == codeAccountingRequest
-	verdict, e, reply := c.peer.history.take(slotOf(&r.path, p.id()), authenticator(p.authenticator()), lax, now, l.repeated[:0])
+	verdict, e, reply := c.peer.history.take(slotOf(&r.path, p.id()), authenticator(p.authenticator()), r.lax(), now, l.repeated[:0])
 	why := dropNone
 	switch verdict {
 	case verdictNew:
@@ -166,20 +151,29 @@ func (s *Server) begin(r *request, l *lane) bool {
 	return false
 }
 
+// lax says whether r may have an authenticator of before.
+func (r *request) lax() bool {
+	return r.client.AllowReplayedAuthenticator || r.packet.code() == codeAccountingRequest
+}
+
 // atOnce decides the Access-Request r in the reader, if the Verifier has the
 // answer at hand too. What is anything but a well-formed PAP is left to the
 // workers, while it says false, and so is everything while somebody watches.
 func (s *Server) atOnce(r *request, l *lane) bool {
-	if s.prompt == nil || r.exchange == nil || s.watched() || r.key.old && r.packet.signatures == 0 {
+	if s.prompt == nil || r.exchange == nil || s.watched() {
 		return false
 	}
+	r.garbled = false
 	name, typed := r.onlyText()
-	if typed == nil {
+	if typed == nil || r.garbled || r.key.old && r.packet.signatures == 0 { // of that there is more to tell
+		clear(r.password[:])
+		clear(r.mask[:])
 		return false
 	}
 	l.attempt = r.attemptOf(&l.spelled)
 	decided, err := s.prompt.VerifyText(&l.attempt, name, typed, &l.grant)
 	clear(r.password[:])
+	clear(r.mask[:])
 	if decided {
 		s.conclude(r, &l.attempt, &l.grant, err, l)
 	}

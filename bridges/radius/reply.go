@@ -59,14 +59,22 @@ func (b *replyBuilder) echo(p *packet) {
 	}
 }
 
-// seal completes and signs the reply.
-func (b *replyBuilder) seal(k *key, p *packet) ([]byte, error) {
+// end completes the reply, which is signed after.
+func (b *replyBuilder) end() ([]byte, error) {
 	if len(b.buf) > maxPacket {
 		return nil, errReplyTooLarge
 	}
 	binary.BigEndian.PutUint16(b.buf[2:], uint16(len(b.buf)))
-	k.sign(b.buf, p.authenticator())
 	return b.buf, nil
+}
+
+// seal completes and signs the reply.
+func (b *replyBuilder) seal(k *key, p *packet) ([]byte, error) {
+	reply, err := b.end()
+	if err == nil {
+		k.sign(reply, p.authenticator())
+	}
+	return reply, err
 }
 
 func (r *request) reject() ([]byte, error) {
@@ -75,16 +83,12 @@ func (r *request) reject() ([]byte, error) {
 		r.mschap.fail(&b)
 	}
 	b.echo(&r.packet)
-	return r.seal(b)
+	r.reply = b.buf
+	return b.seal(r.key, &r.packet)
 }
 
 // begin begins the reply to r, in the room that r has for it.
 func (r *request) begin(code byte) replyBuilder { return beginReplyIn(r.reply, code, r.packet.id()) }
-
-func (r *request) seal(b replyBuilder) ([]byte, error) {
-	r.reply = b.buf
-	return b.seal(r.key, &r.packet)
-}
 
 // alive answers a Status-Server, by the port that it came to (RFC 5997,
 // section 3). It ignores what else is in it.
@@ -96,6 +100,7 @@ func (r *request) alive() ([]byte, error) {
 	return b.seal(r.key, &r.packet)
 }
 
+// accept makes the Access-Accept to r, in the room that r has for it, not yet signed.
 func (r *request) accept(g *core.Grant) ([]byte, error) {
 	if len(g.Session) > maxValue {
 		return nil, errSessionTooLarge
@@ -115,7 +120,8 @@ func (r *request) accept(g *core.Grant) ([]byte, error) {
 	for _, a := range configured {
 		b.buf = append(b.buf, a.wire...)
 	}
-	return r.seal(b)
+	r.reply = b.buf
+	return b.end()
 }
 
 // attributes returns what the configuration says of g, the later instead of

@@ -49,7 +49,9 @@ type request struct {
 	reply    []byte // room for it
 	buf      []byte // for a packet of its own, where it outlives the datagram
 	password [maxPassword]byte
-	mschap   *exchanged // of a well-formed MS-CHAP2-Response, else nil
+	mask     [maxPassword]byte // that its password is hidden with under key, if
+	masks    int               // blocks of it are known
+	mschap   *exchanged        // of a well-formed MS-CHAP2-Response, else nil
 	finding
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/bridges/radius/datagram"
-	"github.com/keywicket/keywicket/core"
 )
 
 const (
@@ -25,10 +24,6 @@ const (
 	// not wait for more than a millisecond or two. After a standstill, thousands are
 	// read at once.
 	together = 128
-
-	// atHand is how many requests are worked on at the same time: enough that the
-	// memory that the next ones need comes meanwhile.
-	atHand = 16
 )
 
 // A socket is one address that is listened on, whatever number of sockets the
@@ -125,31 +120,6 @@ func (k *socket) send(raw []byte, to *path) error {
 // datagram returns p as it is for those who know nothing of RADIUS.
 func (p *path) datagram() *datagram.Path {
 	return &datagram.Path{Peer: p.from, Local: p.local, Iface: p.iface}
-}
-
-// A lane is what one reader works with. Its answers go out together, once all
-// that was read together is looked at.
-type lane struct {
-	requests [atHand]request // that are worked on together; their packets are views of datagrams
-	n        int             // of them
-	table    *table          // that said who is at source:
-	source   netip.Addr
-	known    *client
-	out      *datagram.Writer // nil: each by itself
-	now      time.Time        // when the datagram was read; zero: now
-	attempt  core.Attempt
-	grant    core.Grant
-	repeated []byte
-	spelled  spellings
-}
-
-// clock is when the datagrams at hand were read, which is recent enough for all
-// that lasts a second; without a lane it is now.
-func (l *lane) clock() time.Time {
-	if l == nil || l.now.IsZero() {
-		return time.Now()
-	}
-	return l.now
 }
 
 // read hands every datagram of c to the server until c is closed.

@@ -2,16 +2,32 @@ package radius
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
+	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/keywicket/keywicket/core"
 )
+
+// An askedEngine counts what readers do not decide.
+type askedEngine struct {
+	*realEngine
+	asked atomic.Int32
+}
+
+func (e *askedEngine) Verify(ctx context.Context, a core.Attempt) (core.Grant, error) {
+	e.asked.Add(1)
+	return e.realEngine.Verify(ctx, a)
+}
 
 // R7: what was read together is told apart like what came one after the other. A
 // repeat is answered to the octet or not at all, who used an identifier last has
 // its answer, and what is not genuine stands in nobody's way.
 func TestR7ReadTogether(t *testing.T) {
 	const rounds = 3*atHand + 1
-	e := newRealEngine(t, 1, nil)
+	e := &askedEngine{realEngine: newRealEngine(t, 1, nil)}
 	other := localClient()
 	other.Name, other.Secrets = "other", [][]byte{[]byte("another secret, of the second client")}
 	s, err := newServer(testConfig(testClient(), other), e, nil, slog.New(slog.DiscardHandler))
@@ -22,13 +38,7 @@ func TestR7ReadTogether(t *testing.T) {
 	request := func(n int) []byte { return papRequest(n, e.names[0], e.texts[0]) }
 	sock, l := &fakeSocket{}, &lane{}
 	at, elsewhere := &path{sock: sock, from: testSource}, &path{sock: sock, from: otherSource}
-	for n := range 2 { // into the cache
-		s.handle(request(1000+n), &path{sock: &fakeSocket{}, from: testSource}, l)
-		s.running.Wait()
-		if err := e.Flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	settle(t, e.realEngine)
 	open := func(raw []byte, at *path) {
 		if s.open(raw, at, l) {
 			s.admitAll(l)
@@ -72,11 +82,68 @@ func TestR7ReadTogether(t *testing.T) {
 			t.Errorf("identifier %d got no reply", n)
 		}
 	}
+	if n := e.asked.Load(); n != 0 {
+		t.Errorf("%d were not decided at once", n)
+	}
 	dropped := s.Counters().Dropped
 	if none := dropped["duplicate"] + dropped["superseded"]; all+int(none) != 2*rounds+2 {
 		t.Errorf("%d replies, and %d that nobody waited for, of %d", all, none, 2*rounds+2)
 	}
 	if dropped["bad-message-authenticator"] != 2*rounds || dropped["bad-length"] != rounds {
 		t.Errorf("dropped %v", dropped)
+	}
+}
+
+// R6: what is decided in the reader is signed with the secret that its request was
+// made with too, whether it says so or its password does, and that is counted.
+func TestR6SecretChangeAtOnce(t *testing.T) {
+	e := &askedEngine{realEngine: newRealEngine(t, 1, nil)}
+	c := changingClient()
+	c.RequireMessageAuthenticator = RequireNever
+	s, err := newServer(testConfig(c), e, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	typed := strings.Join(strings.Split(e.texts[0], ""), "-") // three blocks of it
+	request := func(n int, secret string, signed bool) []byte {
+		a := testAuthenticator(n)
+		attributes := [][]byte{attr(1, e.names[0]), hidePassword(typed, secret, a)}
+		if !signed {
+			return rawPacket(1, byte(n), a, attributes...)
+		}
+		return signRequest(rawPacket(1, byte(n), a, append(attributes, emptyMA)...), secret)
+	}
+	settle(t, e.realEngine)
+	l := &lane{}
+	sock := &fakeSocket{}
+	at := &path{sock: sock, from: testSource}
+	want := map[byte][]byte{}
+	for n := range 12 {
+		raw := request(n, []string{testSecret, oldSecret, "nobody has this secret, not at all"}[n%3], n%2 == 0)
+		want[byte(n)] = raw
+		s.open(raw, at, l)
+	}
+	s.admitAll(l)
+	s.running.Wait()
+	for _, one := range sock.sent {
+		id := one.reply[1]
+		if one.reply[0] != codeAccessAccept { // the third secret's, where the test took a second
+			continue
+		}
+		checkReply(t, one.reply, want[id], []string{testSecret, oldSecret, ""}[id%3])
+		delete(want, id)
+	}
+	if len(want) != 4 { // those of the third secret
+		t.Errorf("%d got no Accept", len(want))
+	}
+	if n := e.asked.Load(); n != 4 { // where the password alone tells the secret
+		t.Errorf("%d were not decided at once", n)
+	}
+	if got := s.OldSecrets(); len(got) != 1 || got[0].Packets != 4 {
+		t.Errorf("old secrets: %+v, want 4 packets", got)
+	}
+	if n := s.Counters().Dropped["bad-message-authenticator"]; n != 2 {
+		t.Errorf("%d were not genuine, want 2", n)
 	}
 }

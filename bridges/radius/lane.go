@@ -1,0 +1,175 @@
+package radius
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/keywicket/keywicket/bridges/radius/datagram"
+	"github.com/keywicket/keywicket/bridges/radius/digest"
+	"github.com/keywicket/keywicket/core"
+)
+
+// atHand is how many requests are worked on at the same time: enough that the
+// memory that the next ones need comes meanwhile, and that their MD5s fill the
+// processor.
+const atHand = 16
+
+// A lane is what one reader works with. Its answers go out together, once all
+// that was read together is looked at.
+type lane struct {
+	requests [atHand]request  // that are worked on together; their packets are views of datagrams
+	n        int              // of them
+	out      *datagram.Writer // nil: each by itself
+	now      time.Time        // when the datagram was read; zero: now
+	attempt  core.Attempt
+	grant    core.Grant
+	repeated []byte
+	spelled  spellings
+
+	table  *table // that said who is at source:
+	source netip.Addr
+	known  *client
+
+	sums    *digest.Batch // nil before the first
+	granted []*request    // that wait for their reply to be signed
+}
+
+// clock is when the datagrams at hand were read, which is recent enough for all
+// that lasts a second; without a lane it is now.
+func (l *lane) clock() time.Time {
+	if l == nil || l.now.IsZero() {
+		return time.Now()
+	}
+	return l.now
+}
+
+// client is what t.client says of source, which mostly is the one of before.
+func (l *lane) client(t *table, source netip.Addr) *client {
+	if l.table != t || l.source != source {
+		l.table, l.source, l.known = t, source, t.client(source)
+	}
+	return l.known
+}
+
+// admitAll takes what is at hand: what is not genuine is refused; what the others
+// need of memory that the processor does not have is fetched for all of them at
+// the same time; and each is admitted.
+func (s *Server) admitAll(l *lane) {
+	defer func() {
+		if v := recover(); v != nil {
+			for i := range l.n {
+				s.give(&l.requests[i], dropPanic)
+			}
+			s.panicked(v)
+		}
+		l.n, l.granted = 0, l.granted[:0]
+	}()
+	s.prove(l)
+	l.fetch()
+	if s.prompt != nil {
+		l.unmask()
+	}
+	for i := range l.n {
+		if r := &l.requests[i]; r.key != nil {
+			s.admit(r, l)
+		}
+	}
+	l.sign()
+	for _, r := range l.granted {
+		s.deliver(r, r.reply, l)
+	}
+}
+
+// begin makes the sums empty.
+func (l *lane) begin() {
+	if l.sums == nil {
+		l.sums = digest.NewBatch()
+	}
+	l.sums.Reset()
+}
+
+// prove finds out which requests are genuine.
+func (s *Server) prove(l *lane) {
+	l.begin()
+	for i := range l.n {
+		r := &l.requests[i]
+		if p := &r.packet; p.signed() {
+			octets := l.sums.Text(r.client.live(r.arrived)[0].mac, len(p.raw))
+			copy(octets, p.raw)
+			clear(octets[p.signature+2:][:digestLen])
+		}
+	}
+	l.sums.Make()
+	n := 0
+	for i := range l.n {
+		r := &l.requests[i]
+		var first *[digestLen]byte
+		if r.packet.signed() {
+			first = l.sums.Sum(n)
+			n++
+		}
+		s.authenticate(r, first)
+	}
+}
+
+// fetch has fetched what the histories look at.
+func (l *lane) fetch() {
+	for i := 0; i < l.n; {
+		first, peer := i, l.requests[i].client.peer
+		for i < l.n && l.requests[i].client.peer == peer {
+			i++
+		}
+		peer.history.ahead(l.requests[first:i])
+	}
+}
+
+// unmask makes what the passwords of the genuine requests are hidden with.
+func (l *lane) unmask() {
+	l.begin()
+	for i := range l.n {
+		r := &l.requests[i]
+		if r.key == nil {
+			continue
+		}
+		hidden, _ := r.packet.hiddenPassword()
+		r.masks = len(hidden) / digestLen
+		before := r.packet.authenticator()
+		for at := 0; at < len(hidden); at += digestLen {
+			octets := l.sums.Text(nil, len(r.key.secret)+digestLen)
+			copy(octets[copy(octets, r.key.secret):], before)
+			before = hidden[at : at+digestLen]
+		}
+	}
+	l.sums.Make()
+	n := 0
+	for i := range l.n {
+		r := &l.requests[i]
+		for j := range r.masks {
+			copy(r.mask[j*digestLen:], l.sums.Sum(n)[:])
+			n++
+		}
+	}
+	l.sums.Wipe()
+}
+
+// sign is key.sign for the replies of all that were granted.
+func (l *lane) sign() {
+	l.begin()
+	for _, r := range l.granted {
+		copy(r.reply[4:headerLen], r.packet.authenticator())
+		copy(l.sums.Text(r.key.mac, len(r.reply)), r.reply)
+	}
+	l.sums.Make()
+	for i, r := range l.granted {
+		copy(r.reply[headerLen+2:], l.sums.Sum(i)[:])
+	}
+	l.begin()
+	for _, r := range l.granted {
+		octets := l.sums.Text(nil, len(r.reply)+len(r.key.secret))
+		copy(octets[copy(octets, r.reply):], r.key.secret)
+	}
+	l.sums.Make()
+	for i, r := range l.granted {
+		copy(r.reply[4:headerLen], l.sums.Sum(i)[:])
+	}
+}
