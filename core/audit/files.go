@@ -112,6 +112,7 @@ type file interface {
 	Sync() error
 	Close() error
 	Stat() (fs.FileInfo, error)
+	Fd() uintptr
 }
 
 // An opener opens files for writing; tests put one in that fails.

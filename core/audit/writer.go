@@ -25,6 +25,10 @@ const (
 	// spareOctets is the most that is kept for the next batch, unless the last
 	// one needed more.
 	spareOctets = 1 << 20
+
+	// keptOctets is how much of the end of a file stays in memory at least
+	// until more is forced to the disk.
+	keptOctets = 1 << 20
 )
 
 // A writer puts lines into files. What it could not write it keeps, to the
@@ -37,6 +41,7 @@ type writer struct {
 	file   file
 	number uint64
 	size   int64 // octets in the file
+	cached int64 // from where on they may be in memory
 	opened time.Time
 	events int // in the file, written or in out, without those of the log itself
 
@@ -158,7 +163,20 @@ func (w *writer) sync() error {
 	}
 	w.synced, w.lastSync = w.chain.seq, time.Now()
 	w.look()
+	w.release()
 	return nil
+}
+
+// release gives the memory back in which the system keeps what is on the disk
+// by now. What is written next is put there: memory that was not used for long
+// takes longer to write to than all else that is done for a line, and a log
+// that is seldom read must not push the store out of memory.
+func (w *writer) release() {
+	if w.size-w.cached < keptOctets {
+		return
+	}
+	dropCache(w.file, w.cached, w.size-w.cached)
+	w.cached = w.size &^ (keptOctets - 1) // the last piece of memory is not full yet, and is kept
 }
 
 // untilSync returns when lines are to be forced to the disk, if there are any.
@@ -227,7 +245,7 @@ func (w *writer) begin(f file, broken string) {
 	if w.number > 0 {
 		m.Previous = &Link{Number: w.number, MAC: hex.EncodeToString(w.chain.last[:])}
 	}
-	w.file, w.number, w.size, w.events, w.next = f, w.number+1, 0, 0, false
+	w.file, w.number, w.size, w.cached, w.events, w.next = f, w.number+1, 0, 0, 0, false
 	w.opened = w.opt.Now()
 	w.own(core.Event{Kind: EventOpened}, m)
 	w.doom()
