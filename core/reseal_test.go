@@ -41,6 +41,9 @@ func TestS14Rotation(t *testing.T) {
 	_, err = f.Delete(f.ctx, alain, gone.ID)
 	must(t, err)
 	_, chapText := f.create("switch", "chap")
+	other, oldChap := f.create("other switch", "chap")
+	_, newChap, err := f.Rotate(f.ctx, alain, other.ID, time.Hour)
+	must(t, err)
 	must(t, f.Remember(f.ctx, "radius/signs/vpn1"))
 	must(t, f.Flush(f.ctx))
 
@@ -50,8 +53,10 @@ func TestS14Rotation(t *testing.T) {
 			wantReason(t, when+": "+what, f.try(text), "")
 		}
 		wantReason(t, when+": deleted", f.try(goneText), core.ReasonDeleted)
-		_, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: trial{text: chapText}, Service: "radius/vpn1"})
-		wantReason(t, when+": chap", err, "")
+		for what, text := range map[string]string{"chap": chapText, "old chap": oldChap, "new chap": newChap.Canonical()} {
+			_, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: trial{text: text}, Service: "radius/vpn1"})
+			wantReason(t, when+": "+what, err, "")
+		}
 		wantReason(t, when+": main password", f.try(mainPassword), core.ReasonMainPasswordRefused)
 	}
 	old := f.rotate()
@@ -117,6 +122,23 @@ func TestS14RotationInterrupted(t *testing.T) {
 		wantKind(t, "an interrupted round", err, core.KindUnavailable)
 	}
 	t.Fatal("a hundred rounds of one write each did not get through a dozen records")
+}
+
+// TestS14WrittenMeanwhile: a record that was written since the rotation is sealed
+// with the newest key, and needs the old one as before: for what is in it.
+func TestS14WrittenMeanwhile(t *testing.T) {
+	f := newFixture(t, nil)
+	_, text := f.addAlain()
+	old := f.rotate()
+	before, err := f.KeyUse(f.ctx)
+	must(t, err)
+	f.create("since", "")
+	after, err := f.KeyUse(f.ctx)
+	must(t, err)
+	if after[old] != before[old] || after[f.keys.Newest()] != 1 {
+		t.Errorf("%d records need the old key and %d the new one, want %d and 1", after[old], after[f.keys.Newest()], before[old])
+	}
+	must(t, f.try(text))
 }
 
 // TestS14DamagedRecordKeepsItsKey: a record that cannot be opened is named, and

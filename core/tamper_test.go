@@ -3,6 +3,7 @@ package core_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/directory/local"
+	"github.com/keywicket/keywicket/core/internal/record"
 	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/core/store/badgerstore"
 )
@@ -81,6 +85,31 @@ func TestS3SwappedRecords(t *testing.T) {
 	}
 	if len(f.recorded(core.EventTamper)) == 0 {
 		t.Error("nothing in the audit tells of it")
+	}
+}
+
+// TestS2AccountsOfOneText: each account has an id of its own, which its tags are made
+// with. So the same text has another tag for each, and to try a guess at all of
+// them takes one tag for each.
+func TestS2AccountsOfOneText(t *testing.T) {
+	f := newFixture(t, nil)
+	ids := make(map[string]bool)
+	for _, name := range []string{alain, "barbara@contoso.com", "charles@contoso.com"} {
+		_, err := f.AddAccount(f.ctx, name, nil, nil)
+		must(t, err)
+		_, err = f.Enroll(f.ctx, name)
+		must(t, err)
+		plain, err := f.keys.Open(record.KindAccount, record.PrefixAccount+name, f.value(record.PrefixAccount+name))
+		must(t, err)
+		var rec record.Account
+		must(t, proto.Unmarshal(plain, &rec))
+		ids[string(rec.Id)] = true
+		if len(rec.Id) != 16 || ids[string(make([]byte, 16))] {
+			t.Errorf("%s has the id %x", name, rec.Id)
+		}
+	}
+	if len(ids) != 3 {
+		t.Errorf("3 accounts have the ids %x", slices.Collect(maps.Keys(ids)))
 	}
 }
 
