@@ -10,6 +10,7 @@ import (
 // A shared secret changes without a moment in which the device is locked out,
 // with the lines that "client rotate" prints.
 func TestClientRotate(t *testing.T) {
+	t.Parallel()
 	needRadclient(t)
 	metrics := freePort(t)
 	s := newSite(t, "[metrics]", `listen = "`+metrics+`"`)

@@ -39,6 +39,7 @@ func TestOwnDictionary(t *testing.T) {
 // A VLAN for one device: before everything that its profile says, kept when it
 // is rotated, and no yes without it once its name is gone.
 func TestReplyOfOneAppPassword(t *testing.T) {
+	t.Parallel()
 	needRadclient(t)
 	s := newSite(t)
 	s.edit("[radius]\n", "[radius]\ndictionary = [\"dictionary.acme\"]\n")

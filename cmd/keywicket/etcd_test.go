@@ -2,8 +2,6 @@ package main_test
 
 import (
 	"encoding/json"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,16 +13,7 @@ import (
 
 // etcdPlugin builds the plugin under the name that it is installed under: as
 // "etcd" it would stand in the way of the real one.
-func etcdPlugin(t testing.TB) string { return buildPlugin(t, "etcd", "keywicket-store-etcd") }
-
-func buildPlugin(t testing.TB, folder, name string) string {
-	t.Helper()
-	path := filepath.Join(shortDir(t), name)
-	if out, err := exec.Command("go", "build", "-o", path, "../../plugins/"+folder).CombinedOutput(); err != nil {
-		t.Fatalf("build plugins/%s: %v: %s", folder, err, out)
-	}
-	return path
-}
+func etcdPlugin(t testing.TB) string { return builtPlugin(t, "etcd", "keywicket-store-etcd") }
 
 // etcdSite makes a node over an etcd, with a copy of it.
 func etcdSite(t *testing.T, plugin, endpoint string) *site {
@@ -64,6 +53,7 @@ func (s *site) untilAnswer(want, name, password string) {
 // TestEtcdNodes: what one daemon takes away another refuses, and one that is cut
 // off goes on from its copy, over a restart too, until it hears what it missed.
 func TestEtcdNodes(t *testing.T) {
+	t.Parallel()
 	needRadclient(t)
 	c := etcdtest.Start(t, 1, etcdtest.Options{})
 	p := etcdtest.NewProxy(t, c.Members[0])
@@ -102,6 +92,7 @@ func TestEtcdNodes(t *testing.T) {
 // TestEtcdFull: where etcd is over its quota sign-ins go on, nothing is changed,
 // and the operator is told what helps; when that was done, all is well.
 func TestEtcdFull(t *testing.T) {
+	t.Parallel()
 	needRadclient(t)
 	c := etcdtest.Start(t, 1, etcdtest.Options{Args: []string{"--quota-backend-bytes", "8388608"}})
 	s := etcdSite(t, etcdPlugin(t), c.Members[0].URL)
@@ -129,6 +120,7 @@ func TestEtcdFull(t *testing.T) {
 
 // TestEtcdPluginCheck: the plugin keeps the contract as a plugin too.
 func TestEtcdPluginCheck(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, 3, etcdtest.Options{})
 	s := newSite(t)
 	writeFile(t, s.path("settings.toml"), `endpoints = ["`+strings.Join(c.URLs(), `", "`)+`"]`)
@@ -142,6 +134,7 @@ func TestEtcdPluginCheck(t *testing.T) {
 // TestLDAPPluginCheck: the plugin keeps the contract as a plugin too, and its
 // accounts sign in.
 func TestLDAPPluginCheck(t *testing.T) {
+	t.Parallel()
 	needRadclient(t)
 	f := directorytest.Standard()
 	l := ldaptest.Start(t,
@@ -160,7 +153,7 @@ disabled = { name = "`+beate+`", password = "another one", groups = ["staff"] }
 no_password = { name = "`+f.NoPassword.Name+`" }
 absent = { name = "`+f.Absent+`" }
 `)
-	plugin := buildPlugin(t, "ldap", "keywicket-directory-ldap")
+	plugin := builtPlugin(t, "ldap", "keywicket-directory-ldap")
 	if text := s.ok("", "plugin", "check", plugin, "--settings", s.path("settings.toml"), "--accounts", s.path("accounts.toml")); strings.Contains(text, "broken") {
 		t.Errorf("%s", text)
 	}

@@ -206,6 +206,7 @@ func (s *site) manyAccounts(n int) string {
 // An import that is broken off goes on where it was: by a signal, and by the
 // death of the daemon.
 func TestImportContinue(t *testing.T) {
+	t.Parallel()
 	const n = 30000
 	for how, code := range map[string]int{"signal": 1, "crash": 3} {
 		t.Run(how, func(t *testing.T) {

@@ -11,6 +11,7 @@ const mainPassword = "correct horse battery"
 // The app password is let in and the main password is not, also after the
 // daemon was stopped, and after it was killed.
 func TestSignInThroughRestarts(t *testing.T) {
+	t.Parallel()
 	needRadclient(t)
 	s := newSite(t)
 	s.edit(`reject_delay = "0s"`, `reject_delay = "1s"`) // as everybody has it

@@ -74,6 +74,7 @@ func (p *pamSite) wantCheck(code int, says, stdin, service, user string, more ..
 
 // "pam check" has a real conversation, with the real module, and says what to do.
 func TestPAMCheck(t *testing.T) {
+	t.Parallel()
 	p := newPAMSite(t)
 	p.start()
 	text := p.enroll(alain).first.Password

@@ -15,19 +15,22 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// built are the plugins that were built, by name: each once.
+// built are the plugins that were built, by file name: each once.
 var built sync.Map
 
 // pluginPath builds one of our plugins and returns its path.
-func pluginPath(t testing.TB, name string) string {
+func pluginPath(t testing.TB, name string) string { return builtPlugin(t, name, name) }
+
+// builtPlugin builds the plugin in a folder, as the file of this name.
+func builtPlugin(t testing.TB, folder, file string) string {
 	t.Helper()
-	build, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) {
+	build, _ := built.LoadOrStore(file, sync.OnceValues(func() (string, error) {
 		program, err := exec.LookPath("keywicket")
 		if err != nil {
 			return "", err
 		}
-		path := filepath.Join(filepath.Dir(program), name)
-		out, err := exec.Command("go", "build", "-o", path, "../../plugins/"+name).CombinedOutput()
+		path := filepath.Join(filepath.Dir(program), file)
+		out, err := exec.Command("go", "build", "-o", path, "../../plugins/"+folder).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("%w: %s", err, out)
 		}
@@ -35,7 +38,7 @@ func pluginPath(t testing.TB, name string) string {
 	}))
 	path, err := build.(func() (string, error))()
 	if err != nil {
-		t.Fatalf("build plugins/%s: %v", name, err)
+		t.Fatalf("build plugins/%s: %v", folder, err)
 	}
 	return path
 }
@@ -99,6 +102,7 @@ func csvSite(t *testing.T, settings ...string) *site {
 // TestPluginDirectory drives a daemon whose accounts a plugin knows, through
 // changes and the plugin's death.
 func TestPluginDirectory(t *testing.T) {
+	t.Parallel()
 	s := csvSite(t)
 	s.start()
 	o := s.turnOn(alain)
@@ -121,6 +125,7 @@ func TestPluginDirectory(t *testing.T) {
 
 // TestPluginHook: a hook adds to the answer, and refuses.
 func TestPluginHook(t *testing.T) {
+	t.Parallel()
 	needRadclient(t)
 	s := newSite(t)
 	s.start()
@@ -150,8 +155,10 @@ func TestPluginHook(t *testing.T) {
 // and for a directory whose last answers are too old. With the program back, a
 // reload is enough.
 func TestG3PluginGone(t *testing.T) {
+	t.Parallel()
 	for kind, settings := range map[string]string{"hook": "from = \"00:00\"\nto = \"23:59\"", "directory": ""} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			needRadclient(t)
 			s := newSite(t)
 			from := pluginPath(t, map[string]string{"hook": "hours", "directory": "csv"}[kind])
@@ -198,6 +205,7 @@ func TestG3PluginGone(t *testing.T) {
 // TestPluginAbsent: without one of its plugins the daemon starts, and what does
 // not need the plugin works.
 func TestPluginAbsent(t *testing.T) {
+	t.Parallel()
 	needRadclient(t)
 	metrics := freePort(t)
 	s := newSite(t, "[metrics]", `listen = "`+metrics+`"`)
@@ -244,6 +252,7 @@ func TestPluginPin(t *testing.T) {
 
 // TestPluginCheck: every exit code, and the name of the promise that is broken.
 func TestPluginCheck(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	csv := pluginPath(t, "csv")
 	hash := func(password string) string {

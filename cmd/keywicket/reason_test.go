@@ -235,6 +235,7 @@ func swapRecords(t testing.TB, dir, from, to string) {
 // Every reason can be produced from outside, and is told alike by "why", "why
 // --json", the audit and the metrics (design, section 8).
 func TestEveryReason(t *testing.T) {
+	t.Parallel()
 	s := startReasonSite(t)
 	rows := reasonRows()
 	for _, reason := range core.Reasons() {

@@ -68,6 +68,7 @@ func (s *site) sessions(account ...string) []listed {
 // What radclient tells of a session is listed (design, section 13), after a kill
 // too, and until it is over or its client began anew.
 func TestSessionList(t *testing.T) {
+	t.Parallel()
 	s := newSessionSite(t, "off")
 	s.start()
 	o := s.enroll(alain)
@@ -245,6 +246,7 @@ func TestDeletingEndsSessions(t *testing.T) {
 // A deletion is durable before a device is asked, and does not wait for one
 // that is silent, which stays in the list.
 func TestDeletingDoesNotWaitForASilentDevice(t *testing.T) {
+	t.Parallel()
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
 	must(t, err)
 	defer silent.Close()

@@ -21,6 +21,7 @@ import (
 // TERM ends the daemon although refusals wait for their time, a main password
 // is being hashed, and somebody keeps a connection open.
 func TestTermWithRequestsInFlight(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.edit(`reject_delay = "0s"`, `reject_delay = "5s"`)
 	s.edit(`#main_password = "never"`, `main_password = "without-two-step"`)

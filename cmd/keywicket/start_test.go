@@ -153,6 +153,7 @@ func newerFormat(s *site) {
 
 // A daemon that cannot start says why, and has made and changed nothing.
 func TestFailedStarts(t *testing.T) {
+	t.Parallel()
 	for name, row := range startRows() {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
