@@ -39,6 +39,13 @@ type Prompt interface {
 	VerifyText(a *core.Attempt, name, typed []byte, g *core.Grant) (decided bool, err error)
 }
 
+// An Expecter is a Prompt that likes to know a little before what it is asked.
+type Expecter interface {
+	// Expect says which accounts VerifyText is asked about next, as they came. It
+	// changes nothing, and keeps nothing of names.
+	Expect(names [][]byte)
+}
+
 // A Memory keeps, across restarts, which clients of RequireAuto have ever sent
 // a valid Message-Authenticator. Seen is called by Listen and Reload, SetSeen
 // once per client when its first valid one comes; no packet waits for either.

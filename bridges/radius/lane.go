@@ -30,6 +30,7 @@ type lane struct {
 	source netip.Addr
 	known  *client
 
+	names   [][]byte      // of those at hand
 	sums    *digest.Batch // nil before the first
 	granted []*request    // that wait for their reply to be signed
 }
@@ -66,6 +67,9 @@ func (s *Server) admitAll(l *lane) {
 	}()
 	s.prove(l)
 	l.fetch()
+	if s.expecter != nil && l.n > 1 {
+		s.expect(l)
+	}
 	if s.prompt != nil {
 		l.unmask()
 	}
@@ -121,6 +125,18 @@ func (l *lane) fetch() {
 		}
 		peer.history.ahead(l.requests[first:i])
 	}
+}
+
+// expect tells the Verifier whose requests are at hand.
+func (s *Server) expect(l *lane) {
+	l.names = l.names[:0]
+	for i := range l.n {
+		r := &l.requests[i]
+		if name, count := r.packet.find(attrUserName); r.key != nil && count == 1 {
+			l.names = append(l.names, r.table.account(name))
+		}
+	}
+	s.expecter.Expect(l.names)
 }
 
 // unmask makes what the passwords of the genuine requests are hidden with.

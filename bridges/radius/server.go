@@ -16,7 +16,8 @@ import (
 // goroutines.
 type Server struct {
 	verifier Verifier
-	prompt   Prompt // verifier, if it is one
+	prompt   Prompt   // verifier, if it is one
+	expecter Expecter // the same
 	memory   Memory
 	log      *slog.Logger
 
@@ -73,6 +74,7 @@ func Listen(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server
 func newServer(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server, error) {
 	s := &Server{verifier: v, memory: memory, log: log, delays: newDelays(), olds: sieve{every: time.Hour}}
 	s.prompt, _ = v.(Prompt)
+	s.expecter, _ = v.(Expecter)
 	s.requests.New = func() any { return &request{buf: make([]byte, maxPacket)} }
 	t, err := s.prepare(config, nil)
 	if err != nil {

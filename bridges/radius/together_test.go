@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,7 +15,15 @@ import (
 // An askedEngine counts what readers do not decide.
 type askedEngine struct {
 	*realEngine
-	asked atomic.Int32
+	asked    atomic.Int32
+	expected []string
+}
+
+func (e *askedEngine) Expect(names [][]byte) {
+	for _, name := range names {
+		e.expected = append(e.expected, string(name))
+	}
+	e.realEngine.Expect(names)
 }
 
 func (e *askedEngine) Verify(ctx context.Context, a core.Attempt) (core.Grant, error) {
@@ -84,6 +93,9 @@ func TestR7ReadTogether(t *testing.T) {
 	}
 	if n := e.asked.Load(); n != 0 {
 		t.Errorf("%d were not decided at once", n)
+	}
+	if n := len(e.expected); n < 2*rounds || n > 2*rounds+2 || slices.Max(e.expected) != e.names[0] { // of what comes alone none is told
+		t.Errorf("%d genuine requests were expected, of %d", n, 2*rounds+2)
 	}
 	dropped := s.Counters().Dropped
 	if none := dropped["duplicate"] + dropped["superseded"]; all+int(none) != 2*rounds+2 {

@@ -1,0 +1,51 @@
+package core
+
+import (
+	"hash/maphash"
+	"unsafe"
+
+	"github.com/keywicket/keywicket/core/prefetch"
+)
+
+// maxExpected is how many accounts Expect looks at together.
+const maxExpected = 32
+
+// Expect is told which accounts VerifyText is asked about next, one after the
+// other, and has their memory fetched meanwhile, for all of them at the same time.
+// It changes nothing, and what it is told need not come true.
+func (e *Engine) Expect(names [][]byte) {
+	for len(names) > 0 {
+		some := names[:min(len(names), maxExpected)]
+		names = names[len(some):]
+		var hashes [maxExpected]nameHash
+		for i, name := range some {
+			var room [maxAccountName]byte
+			if normal, ok := appendASCII(room[:0], name); ok {
+				hashes[i] = nameHash(maphash.Bytes(e.cache.seed, normal))
+				e.cache.fetchSlot(hashes[i])
+			}
+		}
+		for i := range some {
+			e.cache.fetchAccount(hashes[i])
+		}
+	}
+}
+
+// fetchSlot has fetched where the account with hash is looked for.
+func (c *cache) fetchSlot(hash nameHash) {
+	s := c.lock(hash)
+	defer s.mu.Unlock()
+	if s.table.n > 0 {
+		prefetch.Line(unsafe.Pointer(&s.table.slots[s.table.home(hash)]))
+	}
+}
+
+// fetchAccount has fetched the account with hash.
+func (c *cache) fetchAccount(hash nameHash) {
+	s := c.lock(hash)
+	defer s.mu.Unlock()
+	if a := s.table.get(hash); a != nil {
+		prefetch.Line(unsafe.Pointer(a))
+		prefetch.Value(a)
+	}
+}
