@@ -107,7 +107,7 @@ func withEngine(ctx context.Context, f *config.File, log *slog.Logger, run func(
 	if err != nil {
 		return errors.Join(err, d.engine.Close())
 	}
-	told.set(append([]core.Recorder{events, d.metrics, p}, extra...)...)
+	told.set(events, append([]core.Recorder{d.metrics, p}, extra...)...)
 	d.metrics.plugins(p.host)
 	defer func() { err = errors.Join(err, d.engine.Close(), events.Close()) }()
 	p.notices.begin(d.engine, options.Directory)

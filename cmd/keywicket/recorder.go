@@ -5,51 +5,49 @@ import (
 	"sync/atomic"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/audit"
 )
 
-// recorders tell each of several of an event. They are there before those
-// several: the audit is opened after the engine has found that the keyring is
+// recorders tell the audit of an event, and then others. They are there before
+// those: the audit is opened after the engine has found that the keyring is
 // the store's, because what another keyring signs breaks the audit's chain.
 type recorders struct {
-	all atomic.Pointer[[]core.Recorder]
+	told atomic.Pointer[told]
+}
+
+type told struct {
+	audit  *audit.Log // of this type, so that it need not be given a copy of each event
+	others []core.Recorder
 }
 
 var errNoRecorder = errors.New("the audit is not open yet")
 
-func (r *recorders) set(all ...core.Recorder) { r.all.Store(&all) }
+func (r *recorders) set(a *audit.Log, others ...core.Recorder) { r.told.Store(&told{a, others}) }
 
 // Record tells all of them; the first error counts. Who comes after it is told
 // what becomes of an attempt that cannot be recorded.
-func (r *recorders) Record(e core.Event) (first error) {
-	all := r.all.Load()
-	if all == nil {
+func (r *recorders) Record(e core.Event) error {
+	to := r.told.Load()
+	if to == nil {
 		return errNoRecorder
 	}
-	for _, each := range *all {
-		err := each.Record(e)
-		if err == nil || first != nil {
-			continue
-		}
-		first = err
-		if e.Kind == core.EventAttempt {
+	first := to.audit.Take(&e)
+	for _, each := range to.others {
+		if first != nil && e.Kind == core.EventAttempt {
 			e.Reason = core.ReasonUnavailable
+		}
+		if err := each.Record(e); first == nil {
+			first = err
 		}
 	}
 	return first
 }
 
-// Ready asks those who can tell beforehand.
+// Ready asks the audit, which can tell beforehand.
 func (r *recorders) Ready() error {
-	all := r.all.Load()
-	if all == nil {
+	to := r.told.Load()
+	if to == nil {
 		return errNoRecorder
 	}
-	for _, each := range *all {
-		if each, ok := each.(core.Readier); ok {
-			if err := each.Ready(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return to.audit.Ready()
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/audit"
 )
 
 // A toldRecorder keeps what it is told, or fails.
@@ -18,32 +20,46 @@ func (r *toldRecorder) Record(e core.Event) error {
 	return r.err
 }
 
-func (r *toldRecorder) Ready() error { return r.err }
-
 // What the audit cannot keep is not granted, and nobody counts it as a grant.
 func TestRecordersAfterFailure(t *testing.T) {
-	full := errors.New("the disk is full")
-	audit, counts := &toldRecorder{err: full}, &toldRecorder{}
-	r := &recorders{}
+	r, first, second := &recorders{}, &toldRecorder{}, &toldRecorder{}
 	granted := core.Event{Kind: core.EventAttempt, Account: "alain@contoso.com"}
 	if r.Record(granted) == nil || r.Ready() == nil {
 		t.Error("before the audit is open, an event is taken")
 	}
-	r.set(audit, counts)
-	if err := r.Record(granted); !errors.Is(err, full) {
-		t.Errorf("Record: %v", err)
+	log, err := audit.Open(audit.Options{Dir: t.TempDir() + "/audit", Key: bytes.Repeat([]byte{1}, 32)})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := r.Ready(); !errors.Is(err, full) {
-		t.Errorf("Ready: %v", err)
-	}
-	if len(counts.told) != 1 || counts.told[0].Reason != core.ReasonUnavailable {
-		t.Errorf("counted as %+v", counts.told)
-	}
-	audit.err = nil
+	defer log.Close()
+	r.set(log, first, second)
 	if err := errors.Join(r.Record(granted), r.Ready()); err != nil {
 		t.Error(err)
 	}
-	if counts.told[1].Reason != "" {
-		t.Errorf("counted as %+v", counts.told[1])
+	full := errors.New("no room")
+	first.err = full
+	if err := r.Record(granted); !errors.Is(err, full) {
+		t.Errorf("Record: %v", err)
+	}
+	first.err = nil
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r.Ready() == nil {
+		t.Error("without the audit it is ready")
+	}
+	if err := r.Record(granted); core.KindOf(err) != core.KindUnavailable {
+		t.Errorf("Record: %v", err)
+	}
+	const unavailable = core.ReasonUnavailable
+	for who, want := range map[*toldRecorder][]core.Reason{first: {"", "", unavailable}, second: {"", unavailable, unavailable}} {
+		if len(who.told) != len(want) {
+			t.Fatalf("told of %+v", who.told)
+		}
+		for i, e := range who.told {
+			if e.Reason != want[i] {
+				t.Errorf("event %d was told as %q, want %q", i, e.Reason, want[i])
+			}
+		}
 	}
 }

@@ -144,13 +144,17 @@ func unavailable(op string, err error) error {
 // Record takes e to be written. It never waits for the disk. An error says
 // that e is not recorded: too many events wait already, or the log is closed.
 // An event without a time happened now.
-func (l *Log) Record(e core.Event) error {
+func (l *Log) Record(e core.Event) error { return l.Take(&e) }
+
+// Take is Record for whoever records much: an event is large, and to copy it
+// right after it was made takes longer than to read it. Take keeps nothing of it.
+func (l *Log) Take(e *core.Event) error {
 	var space [bufferedOctets]byte
 	at := e.Time
 	if second := at.Unix(); second <= firstTime || second >= endOfTime {
 		at = l.opt.Now()
 	}
-	body := append(appendBody(space[:0], &e, at, &l.dates), '\n')
+	body := append(appendBody(space[:0], e, at, &l.dates), '\n')
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
