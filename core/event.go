@@ -69,7 +69,7 @@ type Event struct {
 }
 
 // Result returns "granted" or "refused" for an attempt, and "" for the rest.
-func (e Event) Result() string {
+func (e *Event) Result() string {
 	switch {
 	case e.Kind != EventAttempt:
 		return ""

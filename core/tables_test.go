@@ -133,7 +133,7 @@ func TestEvents(t *testing.T) {
 		t.Errorf("%d kinds of which %d differ", len(kinds), n)
 	}
 	for _, k := range kinds {
-		granted, refused := core.Event{Kind: k}.Result(), core.Event{Kind: k, Reason: core.ReasonWrong}.Result()
+		granted, refused := (&core.Event{Kind: k}).Result(), (&core.Event{Kind: k, Reason: core.ReasonWrong}).Result()
 		if k == core.EventAttempt && (granted != "granted" || refused != "refused") || k != core.EventAttempt && granted+refused != "" {
 			t.Errorf("%s: %q and %q", k, granted, refused)
 		}

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"encoding/binary"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -51,33 +50,46 @@ func appendField(dst []byte, name, text string) []byte {
 // quote that begins it.
 func appendText(dst []byte, text string) []byte {
 	text = cut(text)
-	start := len(dst)
-	dst = append(dst, text...)
-	if !isPlain(dst[start:]) {
-		dst = appendEscaped(dst[:start], text)
+	if !isPlain(text) {
+		return append(appendEscaped(dst, text), '"')
 	}
-	return append(dst, '"')
+	return append(append(dst, text...), '"')
 }
 
+// each is one in each of eight octets.
+const each = 0x0101010101010101
+
 // isPlain says whether text stands in a line as it is. It looks at eight octets
-// at a time: the highest bit of each is set if it was set, or if the octet is
-// no printable one, a quote or a backslash.
-func isPlain(text []byte) bool {
-	const each = 0x0101010101010101
-	var odd uint64
-	for ; len(text) >= 8; text = text[8:] {
-		eight := binary.LittleEndian.Uint64(text)
-		odd |= eight | (eight - ' '*each) | (eight + each) | (eight ^ '"'*each - each) | (eight ^ '\\'*each - each)
+// at a time, the last of which are looked at twice.
+func isPlain(text string) bool {
+	n := len(text)
+	if n < 8 {
+		return isShortPlain(text)
 	}
-	if odd&(0x80*each) != 0 {
-		return false
+	odd := oddOctets(eightOctets(text[n-8:]))
+	for ; len(text) > 8; text = text[8:] {
+		odd |= oddOctets(eightOctets(text))
 	}
-	for _, c := range text {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
+	return odd&(0x80*each) == 0
+}
+
+func isShortPlain(text string) bool {
+	eight := uint64(' ' * each)
+	for i := range len(text) {
+		eight = eight<<8 | uint64(text[i])
 	}
-	return true
+	return oddOctets(eight)&(0x80*each) == 0
+}
+
+// oddOctets returns the highest bit of each of eight octets set if it was
+// set, or if the octet is no printable one, a quote or a backslash.
+func oddOctets(eight uint64) uint64 {
+	return eight | (eight - ' '*each) | (eight + each) | (eight ^ '"'*each - each) | (eight ^ '\\'*each - each)
+}
+
+func eightOctets(t string) uint64 {
+	_ = t[7]
+	return uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 | uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
 }
 
 func appendEscaped(dst []byte, text string) []byte {

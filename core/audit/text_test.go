@@ -14,7 +14,7 @@ func TestPlain(t *testing.T) {
 				text := []byte(strings.Repeat("~", length))
 				text[at] = byte(c)
 				want := c >= ' ' && c <= '~' && c != '"' && c != '\\'
-				if got := isPlain(text); got != want {
+				if got := isPlain(string(text)); got != want {
 					t.Fatalf("isPlain(%q) = %v", text, got)
 				}
 				if got := string(appendText(nil, string(text))); want != (got == string(text)+`"`) {
@@ -23,7 +23,7 @@ func TestPlain(t *testing.T) {
 			}
 		}
 	}
-	if !isPlain(nil) {
+	if !isPlain("") {
 		t.Error("the empty text is not plain")
 	}
 }
