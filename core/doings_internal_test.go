@@ -77,13 +77,35 @@ func TestPending(t *testing.T) {
 		a.written(a.take(false, now)[0], now, writeDone)
 		want("written", n, 0)
 		sign(1)
-		a.forget("alain")
+		a.written(a.take(false, now)[0], now, writeFailed)
+		sign(1)
+		a.forget("alain") // both what is grouped and what just came
 		want("forgotten", n, 0)
 		sign(1)
 		want("after that", n-1, 1)
 		if got := len(a.byName); got > 1 {
 			t.Errorf("%d accounts are counted", got)
 		}
+	}
+}
+
+// TestDoingsOfTwoReadings: an account that was read again, while a sign-in still
+// had it as it was before, has the same doings; and when these are gone neither
+// leads to them any more.
+func TestDoingsOfTwoReadings(t *testing.T) {
+	a, now := newActivity(), time.Now()
+	first, second := new(account), new(account)
+	for i, of := range []*account{first, second, first} {
+		a.add(attemptAt{"alain", of, happened{device: fmt.Sprint(i)}})
+		if i == 0 {
+			a.group()
+		}
+		if i == 1 {
+			a.written(a.take(false, now)[0], now, writeDone)
+		}
+	}
+	if got := names(a.take(false, now)); !slices.Equal(got, []string{"alain"}) || !slices.Equal(a.devices(t, "alain"), []string{"2"}) {
+		t.Errorf("%q are to be written, pending is %q", got, a.devices(t, "alain"))
 	}
 }
 

@@ -102,7 +102,6 @@ func csvSite(t *testing.T, settings ...string) *site {
 // TestPluginDirectory drives a daemon whose accounts a plugin knows, through
 // changes and the plugin's death.
 func TestPluginDirectory(t *testing.T) {
-	t.Parallel()
 	s := csvSite(t)
 	s.start()
 	o := s.turnOn(alain)
@@ -125,7 +124,6 @@ func TestPluginDirectory(t *testing.T) {
 
 // TestPluginHook: a hook adds to the answer, and refuses.
 func TestPluginHook(t *testing.T) {
-	t.Parallel()
 	needRadclient(t)
 	s := newSite(t)
 	s.start()
@@ -205,7 +203,6 @@ func TestG3PluginGone(t *testing.T) {
 // TestPluginAbsent: without one of its plugins the daemon starts, and what does
 // not need the plugin works.
 func TestPluginAbsent(t *testing.T) {
-	t.Parallel()
 	needRadclient(t)
 	metrics := freePort(t)
 	s := newSite(t, "[metrics]", `listen = "`+metrics+`"`)
@@ -252,7 +249,6 @@ func TestPluginPin(t *testing.T) {
 
 // TestPluginCheck: every exit code, and the name of the promise that is broken.
 func TestPluginCheck(t *testing.T) {
-	t.Parallel()
 	s := newSite(t)
 	csv := pluginPath(t, "csv")
 	hash := func(password string) string {

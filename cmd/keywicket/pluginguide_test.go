@@ -11,7 +11,6 @@ import (
 // TestPluginGuide builds the plugin of the guide from the guide's own text, and
 // checks it with the accounts that the guide gives it.
 func TestPluginGuide(t *testing.T) {
-	t.Parallel()
 	guide := readFile(t, "../../plugins/README.md")
 	program := regexp.MustCompile("(?s)```go\n(.*?)```").FindStringSubmatch(guide)
 	accounts := regexp.MustCompile(`(?s)accounts.toml <<'END'\n(.*?)END`).FindStringSubmatch(guide)
@@ -57,7 +56,6 @@ func TestPluginGuide(t *testing.T) {
 
 // TestPluginPython: a directory that is not written in Go keeps the contract.
 func TestPluginPython(t *testing.T) {
-	t.Parallel()
 	err := exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf, cryptography").Run()
 	if _, missing := exec.LookPath("protoc"); err != nil || missing != nil {
 		if os.Getenv("CI") == "true" {

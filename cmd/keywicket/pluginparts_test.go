@@ -97,7 +97,6 @@ func partSpec(t testing.TB, part string, kind pluginhost.Kind, settings map[stri
 // plugin too, and so do the hook and the notifier of ours. Those with a server
 // behind them have tests of their own: CSV, Python, LDAP, etcd and PAM.
 func TestPluginCheckParts(t *testing.T) {
-	t.Parallel()
 	s := newSite(t)
 	for name, c := range map[string]struct{ path, kind, settings, promises string }{
 		"memory": {partPath(t, "memory"), "store", "", "watch/"},
@@ -136,7 +135,6 @@ exec "$@"
 // TestPAMPluginCheck: the accounts of a host keep the contract as a plugin: with
 // the real libpam, pam_unix and the service that contrib has for it.
 func TestPAMPluginCheck(t *testing.T) {
-	t.Parallel()
 	s := newPAMSite(t)
 	if out, err := exec.Command("unshare", "--mount", "--propagation", "private", "mount", "--bind", s.dir, s.dir).CombinedOutput(); err != nil {
 		if os.Getenv("CI") == "true" {

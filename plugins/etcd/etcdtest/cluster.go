@@ -167,7 +167,28 @@ func (m *Member) Kill() {
 }
 
 // Pause stops the member, so that it neither answers nor hangs up.
-func (m *Member) Pause() { m.signal(syscall.SIGSTOP) }
+func (m *Member) Pause() {
+	m.tb.Helper()
+	if err := Stop(m.cmd.Process); err != nil {
+		m.tb.Fatal(err)
+	}
+}
+
+// Stop stops a child, and returns when its last thread stands still.
+func Stop(child *os.Process) error {
+	err := child.Signal(syscall.SIGSTOP)
+	if err != nil {
+		return err
+	}
+	var how syscall.WaitStatus
+	for err = syscall.EINTR; err == syscall.EINTR; {
+		_, err = syscall.Wait4(child.Pid, &how, syscall.WUNTRACED, nil)
+	}
+	if err == nil && !how.Stopped() {
+		err = fmt.Errorf("process %d ended, instead of being stopped", child.Pid)
+	}
+	return err
+}
 
 // Resume lets it go on.
 func (m *Member) Resume() { m.signal(syscall.SIGCONT) }

@@ -183,7 +183,12 @@ func (s *Server) Kill() {
 }
 
 // Pause stops it, so that it neither answers nor hangs up.
-func (s *Server) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) } // it runs
+func (s *Server) Pause() {
+	s.t.Helper()
+	if err := etcdtest.Stop(s.cmd.Process); err != nil {
+		s.t.Fatal(err)
+	}
+}
 
 // Resume lets it go on.
 func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) } // it runs
