@@ -145,6 +145,17 @@ func TestStrangers(t *testing.T) {
 	if len(a.strangers) != 0 || len(a.byName) != 0 {
 		t.Errorf("%d strangers and %d accounts are left", len(a.strangers), len(a.byName))
 	}
+	for range busy { // one that is kept when it is written
+		sign("nobody", "3")
+	}
+	for _, outcome := range []writeOutcome{writeNowhere, writeDone} {
+		a.written(a.take(true, now)[0], now, outcome)
+		sign("nobody", "4")
+	}
+	if len(a.strangers) != 0 || len(a.byName) != 1 {
+		t.Errorf("%d strangers and %d accounts are left, want what is no stranger any more", len(a.strangers), len(a.byName))
+	}
+	a.forget("nobody")
 	for i := range maxStrangers + 10 {
 		sign(fmt.Sprint("nobody ", i), "1")
 	}
@@ -223,7 +234,18 @@ func TestBusyAccountsAreWrittenSeldom(t *testing.T) {
 	if got := write(true); !slices.Equal(got, []string{"busy"}) {
 		t.Errorf("%q are written, want what is not busy any more", got)
 	}
-	if now = now.Add(time.Minute); len(write(true)) != 0 || len(a.byName) != 0 || hammering.doings != nil {
-		t.Errorf("%d accounts are kept, %v by the account itself", len(a.byName), hammering.doings != nil)
+	idle := func(what string) {
+		t.Helper()
+		if now = now.Add(time.Minute); len(write(true)) != 0 || len(a.byName) != 0 || hammering.doings != nil {
+			t.Errorf("%s: %d accounts are kept, %v by the account itself", what, len(a.byName), hammering.doings != nil)
+		}
+	}
+	idle("calm")
+	if sign(busy, "busy", hammering); !slices.Equal(write(true), []string{"busy"}) || len(a.byName) != 1 {
+		t.Errorf("%d accounts are kept, want the one that may go on", len(a.byName))
+	}
+	idle("gone while it was busy")
+	if flush := (Options{}).withDefaults().Flush; seldomTo+flush > time.Minute {
+		t.Errorf("a last use may be behind by %s, and %s for the flush", seldomTo, flush)
 	}
 }
