@@ -22,12 +22,13 @@ func TestA6DirectoryTurnsTwoStepOff(t *testing.T) {
 		then    []directory.Account
 		want    core.Reason // of an attempt once it is on again
 	}{
-		"watched":    {true, func(p *core.Policy) { p.OnTwoStepOff = core.Delete }, on, []directory.Account{off}, core.ReasonDeleted},
-		"asked":      {false, func(p *core.Policy) { p.OnTwoStepOff = core.Delete }, on, []directory.Account{off}, core.ReasonDeleted},
-		"suspended":  {true, func(p *core.Policy) {}, on, []directory.Account{off}, ""},
-		"still on":   {true, func(p *core.Policy) { p.OnTwoStepOff = core.Delete }, on, []directory.Account{on}, ""},
-		"was not on": {false, func(p *core.Policy) { p.OnTwoStepOff, p.RequireTwoStep = core.Delete, false }, off, []directory.Account{off}, ""},
-		"on and off": {true, func(p *core.Policy) { p.OnTwoStepOff, p.RequireTwoStep = core.Delete, false }, on, []directory.Account{off, on, off}, core.ReasonDeleted},
+		"watched":          {true, func(p *core.Policy) { p.OnTwoStepOff = core.Delete }, on, []directory.Account{off}, core.ReasonDeleted},
+		"asked":            {false, func(p *core.Policy) { p.OnTwoStepOff = core.Delete }, on, []directory.Account{off}, core.ReasonDeleted},
+		"suspended":        {true, func(p *core.Policy) {}, on, []directory.Account{off}, ""},
+		"asked, suspended": {false, func(p *core.Policy) {}, on, []directory.Account{off}, ""},
+		"still on":         {true, func(p *core.Policy) { p.OnTwoStepOff = core.Delete }, on, []directory.Account{on}, ""},
+		"was not on":       {false, func(p *core.Policy) { p.OnTwoStepOff, p.RequireTwoStep = core.Delete, false }, off, []directory.Account{off}, ""},
+		"on and off":       {true, func(p *core.Policy) { p.OnTwoStepOff, p.RequireTwoStep = core.Delete, false }, on, []directory.Account{off, on, off}, core.ReasonDeleted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
