@@ -3,6 +3,8 @@ package radius
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/md5"
 	"errors"
 	"net/netip"
 	"slices"
@@ -304,4 +306,41 @@ func TestR12NoAllocationBeforeAuthenticity(t *testing.T) {
 	if len(h.engine.attempts()) != 0 {
 		t.Error("the engine was asked")
 	}
+}
+
+// R12: a packet that is signed wrongly costs little more than the look at its
+// signature: the shortest of many rounds of both, so that it does not matter how
+// fast or busy the machine is.
+func TestR12Cost(t *testing.T) {
+	if underRace {
+		t.Skip("it says nothing here")
+	}
+	h := newHarness(t, testConfig(), &fakeEngine{}, nil)
+	defer func() { _ = h.s.Close() }()
+	raw := flipMA(papRequest(1, testName, testPassword))
+	var l lane
+	packet := shortest(func() { h.s.handle(raw, &h.path, &l) })
+	signature := shortest(func() {
+		sum := hmac.New(md5.New, []byte(testSecret))
+		sum.Write(raw)
+		sum.Sum(nil)
+	})
+	t.Logf("a packet %v, a signature %v", packet, signature)
+	if packet > 2*signature {
+		t.Errorf("a packet costs %v, a signature %v", packet, signature)
+	}
+}
+
+// shortest returns how long f takes when nothing else is done.
+func shortest(f func()) time.Duration {
+	const each = 200
+	least := time.Hour
+	for range 300 {
+		begun := time.Now()
+		for range each {
+			f()
+		}
+		least = min(least, time.Since(begun)/each)
+	}
+	return least
 }
