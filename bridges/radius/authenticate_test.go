@@ -326,7 +326,7 @@ func TestR12Cost(t *testing.T) {
 		sum.Sum(nil)
 	})
 	t.Logf("a packet %v, a signature %v", packet, signature)
-	if packet > 2*signature {
+	if packet > signature*3/2 {
 		t.Errorf("a packet costs %v, a signature %v", packet, signature)
 	}
 }
