@@ -27,7 +27,7 @@ func (a *app) auditTail() *cobra.Command {
 		Use:   "tail",
 		Short: "Print events, oldest first",
 		Long:  "Print events, oldest first; with --follow also those to come, until Ctrl-C. The\naudit is read from the folder that the configuration names.",
-		Args:  cobra.NoArgs,
+		Args:  exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := a.loadFile(cmd.Context())
 			if err != nil {
@@ -95,7 +95,7 @@ func (a *app) auditVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Find lines of the audit that were edited, removed, added or reordered",
-		Args:  cobra.NoArgs,
+		Args:  exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := a.loadFile(cmd.Context())
 			if err != nil {

@@ -32,7 +32,7 @@ func (a *app) benchAccounts() *cobra.Command {
 have app passwords, and write a name, a comma and one of its app passwords for each
 to a file, as bench radius reads it. The policy must not require two-step
 verification.`,
-		Args: cobra.NoArgs,
+		Args: exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.configPath == "" {
 				return usage(cmd, errors.New("say with --config which store to fill"))

@@ -52,7 +52,7 @@ These are real attempts. A server that delays its rejects delays this too: for
 the throughput set reject_delay = "0s", and failures_per_second high enough.
 
 Exit codes: 0 measured, 1 a reply was wrong, 3 nothing was answered.`,
-		Args: cobra.NoArgs,
+		Args: exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.prepareBench(&b, cmd.Flags().Changed("rate")); err != nil {
 				return usage(cmd, err)

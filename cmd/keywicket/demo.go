@@ -33,7 +33,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "See the whole thing work, in a temporary directory",
 		Long:  "See the whole thing work: a store, keys, an account with two-step verification, two\napp passwords, and a RADIUS server on this machine. Ctrl-C ends it and leaves\nnothing behind.",
-		Args:  cobra.NoArgs,
+		Args:  exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if a.socket != "" || a.configPath != "" {
 				return usage(cmd, errors.New("the demo has a configuration and a socket of its own"))

@@ -24,7 +24,7 @@ func (a *app) userExport() *cobra.Command {
 		Long: "Print all accounts in the order of their names, in the format that user import\n" +
 			"takes. App passwords and two-step verification are not in it, and main passwords\n" +
 			"only as hashes, with --with-hashes. For a copy of everything there is backup.",
-		Args: cobra.NoArgs,
+		Args: exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			format, err := formatOf(format, "")
 			if err != nil {

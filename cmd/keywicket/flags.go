@@ -40,15 +40,17 @@ func (o *once) Set(text string) error {
 // IsBoolFlag lets a bool stand without a value.
 func (o *once) IsBoolFlag() bool { return o.Type() == "bool" }
 
-// exactArgs wants the arguments that names tells of, as in "USER ID".
+// exactArgs wants the arguments that names tells of, as in "USER ID". One that is too
+// many is not repeated: it may be a secret that was meant for standard input.
 func exactArgs(names string) cobra.PositionalArgs {
 	want := strings.Fields(names)
 	return func(_ *cobra.Command, args []string) error {
 		switch {
 		case len(args) < len(want):
 			return fmt.Errorf("the argument %s is missing", want[len(args)])
+		case len(want) == 0 && len(args) > 0:
+			return errors.New("this command takes no arguments")
 		case len(args) > len(want):
-			// It is not repeated: it may be a secret that was meant for standard input.
 			return fmt.Errorf("what follows %s is one argument too many; secrets are read from standard input", want[len(want)-1])
 		}
 		for i, arg := range args {

@@ -20,7 +20,7 @@ func (a *app) initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Make a configuration, a keyring and a data directory",
 		Long:  "Make DIR/keywicket.toml, DIR/keyring and DIR/data. What is there already is not\ntouched: then nothing is made.",
-		Args:  cobra.NoArgs,
+		Args:  exactArgs(""),
 		RunE: func(*cobra.Command, []string) error {
 			abs, err := filepath.Abs(dir)
 			if err != nil {

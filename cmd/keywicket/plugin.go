@@ -88,7 +88,7 @@ func (a *app) pluginListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the plugins of the daemon: how they are, and how long their calls take",
-		Args:  cobra.NoArgs,
+		Args:  exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
 				s, err := d.daemon.Status(ctx, &controlv1.StatusRequest{})

@@ -29,7 +29,7 @@ func (a *app) pluginServeCommand() *cobra.Command {
 		Short: "Be the engine of the program that launches this one",
 		Long: "Serve the contract of the control socket to the program that launched this one, as\na plugin of hashicorp/go-plugin, until that program ends. It is not run by hand:\n" +
 			"plugins/client launches it. The configuration is that of the daemon, but RADIUS, PAM,\nmetrics and the sockets are not served.",
-		Args: cobra.NoArgs,
+		Args: exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.socket != "" {
 				return usage(cmd, errors.New("--socket is for those who ask the daemon; a launched engine has none"))

@@ -27,7 +27,7 @@ func (a *app) radiusDebug() *cobra.Command {
 was decided and why, until it is interrupted. Of passwords, responses, challenges
 and whatever else may be a secret only the length is shown. It does not hold the
 daemon up: where more comes than can be shown, it says how many are left out.`,
-		Args: cobra.NoArgs,
+		Args: exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd.Context(), func(_ context.Context, d daemonClient) error { // which ends after a while
 				err := a.watchRadius(cmd.Context(), d, &r, asJSON)

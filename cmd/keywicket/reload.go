@@ -17,7 +17,7 @@ func (a *app) reloadCommand() *cobra.Command {
 		Use:   "reload",
 		Short: "Let the daemon read its configuration again",
 		Long:  "Let the daemon read its configuration again, as a HUP signal does. A configuration\nwith a fault changes nothing, and every fault is printed.",
-		Args:  cobra.NoArgs,
+		Args:  exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
 				r, err := d.daemon.Reload(ctx, &controlv1.ReloadRequest{})

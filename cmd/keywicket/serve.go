@@ -22,7 +22,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the daemon",
 		Long:  "Run the daemon with the configuration that --config names, else " + defaultConfig + ".\nTERM and INT stop it, HUP reads the configuration again.",
-		Args:  cobra.NoArgs,
+		Args:  exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.socket != "" {
 				return usage(cmd, fmt.Errorf("--socket is for those who ask the daemon; its own is in the configuration"))

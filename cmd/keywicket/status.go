@@ -18,7 +18,7 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the daemon, its store and its bridges; exit code 3 when it is not there",
-		Args:  cobra.NoArgs,
+		Args:  exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
 				s, err := d.daemon.Status(ctx, &controlv1.StatusRequest{})

@@ -65,7 +65,7 @@ func (a *app) userList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List all accounts",
-		Args:  cobra.NoArgs,
+		Args:  exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
 				stream, err := d.accounts.List(ctx, &controlv1.ListAccountsRequest{})
