@@ -122,6 +122,7 @@ func (c *cache) current(name []byte) *account {
 	if a == nil || a.cached.oldRecord {
 		return nil
 	}
+	a.fetchTexts()
 	if !a.cached.used {
 		a.cached.used = true
 	}

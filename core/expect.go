@@ -49,3 +49,12 @@ func (c *cache) fetchAccount(hash nameHash) {
 		prefetch.Value(a)
 	}
 }
+
+// fetchTexts has the beginning and the end of the texts fetched, which what is
+// decided is recorded with.
+func (a *account) fetchTexts() {
+	prefetch.Line(unsafe.Pointer(unsafe.StringData(a.name)))
+	if n := len(a.passwords); n > 0 {
+		prefetch.Line(unsafe.Pointer(unsafe.StringData(a.passwords[n-1].ref.Name)))
+	}
+}
