@@ -74,6 +74,7 @@ type Engine struct {
 	clock     clock
 	apart     atomic.Pointer[ClockApart] // nil: no other node's clock is ahead
 	sources   sources
+	rooms     sync.Pool // of *recordRoom
 
 	rotated   chan struct{} // a token: the keyring has a newer key
 	lapses    chan string   // accounts whose directory may have turned two-step verification off
@@ -247,22 +248,22 @@ func (e *Engine) read(ctx context.Context, kind, key string, m proto.Message) (s
 }
 
 func (e *Engine) open(kind, key string, sealed []byte, m proto.Message) error {
-	return e.openWith(kind, key, sealed, func(plain []byte) error {
-		defer clear(plain)
-		return proto.Unmarshal(plain, m)
-	})
+	plain, err := e.openIn(nil, kind, key, sealed, func(plain []byte) error { return proto.Unmarshal(plain, m) })
+	clear(plain)
+	return err
 }
 
-// openWith is open with another way to read the record, which is parse's to wipe.
-func (e *Engine) openWith(kind, key string, sealed []byte, parse func(plain []byte) error) error {
-	plain, err := e.keys.Open(kind, key, sealed)
+// openIn is open with another way to read the record, which it puts behind room.
+// It returns that and the record, which are the caller's to wipe.
+func (e *Engine) openIn(room []byte, kind, key string, sealed []byte, parse func(plain []byte) error) ([]byte, error) {
+	plain, err := e.keys.AppendOpen(room, kind, key, sealed)
 	if err == nil {
-		err = parse(plain)
+		err = parse(plain[len(room):])
 	}
 	if err != nil {
-		return &Error{Op: "read " + kind, Kind: KindDamaged, Err: fmt.Errorf("the record %q cannot be opened: %w", shown(key), err)}
+		err = &Error{Op: "read " + kind, Kind: KindDamaged, Err: fmt.Errorf("the record %q cannot be opened: %w", shown(key), err)}
 	}
-	return nil
+	return plain, err
 }
 
 // put returns the operation that writes m at key, if the key is still at rev;

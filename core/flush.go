@@ -98,8 +98,9 @@ type flush struct {
 	engine *Engine
 	now    time.Time
 
-	batch flushBatch // that is being put together
-	plain []byte     // room for a record
+	batch   flushBatch // that is being put together
+	plain   []byte     // room for a record
+	history history    // room for the one that was read
 
 	writers chan struct{} // a token for each batch that is being written
 	all     sync.WaitGroup
@@ -194,11 +195,12 @@ func (f *flush) activityOp(ctx context.Context, d *doings) (op store.Op, outcome
 			return op, writeFailed, err
 		}
 	}
-	h, rev, err := e.readHistory(ctx, d.name)
+	h := &f.history
+	defer h.reset()
+	rev, err := e.readHistory(ctx, d.name, h)
 	if err != nil {
 		return op, writeFailed, err
 	}
-	defer h.wipe()
 	if err = h.add(&d.writing); err == nil {
 		f.plain, err = h.marshal(f.plain[:0])
 	}

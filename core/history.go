@@ -24,7 +24,7 @@ type history struct {
 	plain    []byte
 }
 
-// parse makes h of a stored record, which it keeps until wipe. It reads all
+// parse makes h of a stored record, which it keeps until reset. It reads all
 // but the attempts' inside, which what is sealed has as it was written.
 func (h *history) parse(plain []byte) error {
 	h.plain = plain
@@ -44,7 +44,7 @@ func (h *history) parse(plain []byte) error {
 	return proto.Unmarshal(others, &h.rec)
 }
 
-// add adds l, which must not change until wipe.
+// add adds l, which must not change until reset.
 func (h *history) add(l *happenings) error {
 	h.attempts = slices.AppendSeq(h.attempts, l.fields)
 	return l.mergeUsages(&h.rec)
@@ -62,24 +62,29 @@ func (h *history) marshal(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-func (h *history) wipe() { clear(h.plain) }
+// reset wipes h, and keeps its room for another.
+func (h *history) reset() {
+	clear(h.plain)
+	clear(h.attempts)
+	h.plain, h.attempts = h.plain[:0], h.attempts[:0]
+	h.rec.Reset()
+}
 
-// readHistory is readActivity for what is only added to.
-func (e *Engine) readHistory(ctx context.Context, name string) (*history, store.Revision, error) {
-	h := &history{}
-	rev, damage, err := e.findActivity(ctx, name, h.parse)
+// readHistory makes h the history of name, which is added to.
+func (e *Engine) readHistory(ctx context.Context, name string, h *history) (store.Revision, error) {
+	h.reset()
+	rev, damage, err := e.findActivity(ctx, name, h.plain[:0], h.parse)
 	if damage {
-		h.wipe()
-		h = &history{}
+		h.reset()
 	}
-	return h, rev, err
+	return rev, err
 }
 
 // readActivity returns the activity record of name; an empty one if there is
 // none. One that is damaged decides nothing, so it is reported and replaced.
 func (e *Engine) readActivity(ctx context.Context, name string) (*record.Activity, store.Revision, error) {
 	rec := &record.Activity{}
-	rev, damaged, err := e.findActivity(ctx, name, func(plain []byte) error {
+	rev, damaged, err := e.findActivity(ctx, name, nil, func(plain []byte) error {
 		defer clear(plain)
 		return proto.Unmarshal(plain, rec)
 	})
@@ -90,8 +95,9 @@ func (e *Engine) readActivity(ctx context.Context, name string) (*record.Activit
 }
 
 // findActivity has the activity record of name read by parse, if there is one,
-// and says whether it is damaged, which it reports.
-func (e *Engine) findActivity(ctx context.Context, name string, parse func(plain []byte) error) (rev store.Revision, damaged bool, err error) {
+// and says whether it is damaged, which it reports. The record is put into room,
+// where that is large enough.
+func (e *Engine) findActivity(ctx context.Context, name string, room []byte, parse func(plain []byte) error) (rev store.Revision, damaged bool, err error) {
 	key := record.PrefixActivity + name
 	entry, err := e.store.Get(ctx, key)
 	switch err = storeError("read activity", err); KindOf(err) {
@@ -101,7 +107,7 @@ func (e *Engine) findActivity(ctx context.Context, name string, parse func(plain
 	default:
 		return 0, false, err
 	}
-	if err := e.openWith(record.KindActivity, key, entry.Value, parse); err != nil {
+	if _, err := e.openIn(room, record.KindActivity, key, entry.Value, parse); err != nil {
 		e.recordTamper(name, err)
 		return entry.Revision, true, nil
 	}

@@ -39,7 +39,12 @@ func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 			return nil, err
 		}
 	}
-	rec, rev, err := e.readAccount(ctx, name)
+	room, _ := e.rooms.Get().(*recordRoom)
+	if room == nil {
+		room = &recordRoom{}
+	}
+	defer e.leaveRoom(room)
+	rec, rev, err := e.readAccountIn(ctx, name, room)
 	if err != nil {
 		if answered {
 			e.cache.drop(name) // it holds an answer from before
@@ -80,20 +85,45 @@ func (e *Engine) ask(ctx context.Context, name string) (directory.Account, error
 	return dir, nil
 }
 
+// A recordRoom is where an account's record is read: its plain text, and its parts.
+type recordRoom struct {
+	plain  []byte
+	reader record.Reader
+}
+
+// leaveRoom wipes room, so that it can be used again.
+func (e *Engine) leaveRoom(room *recordRoom) {
+	clear(room.plain)
+	room.reader.Clear()
+	e.rooms.Put(room)
+}
+
 // readAccount returns the account's record, or an empty one with revision 0 if
 // there is none. One that is older than the cache's was put back by somebody:
 // what was deleted meanwhile would work again.
 func (e *Engine) readAccount(ctx context.Context, name string) (*record.Account, store.Revision, error) {
+	return e.readAccountIn(ctx, name, &recordRoom{})
+}
+
+// readAccountIn is readAccount in room, where the record is until that is used
+// for another.
+func (e *Engine) readAccountIn(ctx context.Context, name string, room *recordRoom) (*record.Account, store.Revision, error) {
 	known := e.cache.generation(name) // before, for what another reads meanwhile is newer
-	var rec record.Account
-	rev, err := e.read(ctx, record.KindAccount, record.PrefixAccount+name, &rec)
-	if KindOf(err) == KindNotFound {
-		rev, err = 0, nil
+	rec, key := &record.Account{}, record.PrefixAccount+name
+	entry, err := e.store.Get(ctx, key)
+	switch err = storeError("read account", err); KindOf(err) {
+	case 0:
+		room.plain, err = e.openIn(room.plain[:0], record.KindAccount, key, entry.Value, func(plain []byte) (err error) {
+			rec, err = room.reader.Account(plain)
+			return err
+		})
+	case KindNotFound:
+		err = nil
 	}
 	if err == nil && rec.Generation < known {
 		err = &Error{Op: "read account", Kind: KindDamaged, Err: fmt.Errorf("the record is of generation %d, and %d was there before: an older copy was put back", rec.Generation, known)}
 	}
-	return &rec, rev, err
+	return rec, entry.Revision, err
 }
 
 // readiness remembers for a moment whether the store answered, so that asking

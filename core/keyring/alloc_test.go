@@ -16,3 +16,15 @@ func TestTagAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestAppendOpenAllocatesNothing(t *testing.T) {
+	k := fresh(t)
+	sealed, room := k.Seal("kind", "key", []byte("plain")), make([]byte, 0, 100)
+	if n := testing.AllocsPerRun(1000, func() {
+		if _, err := k.AppendOpen(room, "kind", "key", sealed); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

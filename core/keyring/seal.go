@@ -72,25 +72,40 @@ func (r *rootKey) envelope(b []byte) []byte {
 // Open returns what was given to Seal. The error wraps ErrVersion,
 // ErrUnknownKey or ErrTampered and holds nothing of the value.
 func (k *Keyring) Open(kind, key string, sealed []byte) ([]byte, error) {
+	plain, err := k.AppendOpen(nil, kind, key, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return plain, nil
+}
+
+// AppendOpen appends what Open returns to dst, and allocates nothing where that
+// has room enough: what binds the value to its place stands behind it meanwhile.
+// After an error dst is as it was.
+func (k *Keyring) AppendOpen(dst []byte, kind, key string, sealed []byte) ([]byte, error) {
 	if len(sealed) == 0 || sealed[0] == 0 { // there was no version 0
-		return nil, ErrTampered
+		return dst, ErrTampered
 	}
 	if sealed[0] != version {
-		return nil, fmt.Errorf("%w: envelope version %d, this program knows %d", ErrVersion, sealed[0], version)
+		return dst, fmt.Errorf("%w: envelope version %d, this program knows %d", ErrVersion, sealed[0], version)
 	}
 	if len(sealed) < Overhead {
-		return nil, ErrTampered
+		return dst, ErrTampered
 	}
 	id := KeyID(sealed[1:headerSize])
 	r := k.current.Load().find(id)
 	if r == nil {
-		return nil, unknownKey(id)
+		return dst, unknownKey(id)
 	}
-	plain, err := r.seal.Open(nil, sealed[headerSize:sealedAt], sealed[sealedAt:], additional(nil, sealed[:headerSize], kind, key))
+	plain := len(sealed) - Overhead
+	dst = slices.Grow(dst, plain+headerSize+8+len(kind)+len(key))
+	end := len(dst) + plain
+	bind := additional(dst[end:end:cap(dst)], sealed[:headerSize], kind, key)
+	out, err := r.seal.Open(dst, sealed[headerSize:sealedAt], sealed[sealedAt:], bind)
 	if err != nil {
-		return nil, ErrTampered // the cause says less
+		return dst, ErrTampered // the cause says less
 	}
-	return plain, nil
+	return out, nil
 }
 
 // SealedWith returns the id of the key that sealed is sealed with; false if it

@@ -17,7 +17,7 @@ const (
 )
 
 func dataKey(key string) []byte {
-	return append([]byte{dataPrefix}, key...)
+	return append(append(make([]byte, 0, 1+len(key)), dataPrefix), key...)
 }
 
 // A value is stored behind its revision (8 octets) and a checksum (4 octets)
@@ -33,21 +33,21 @@ func castagnoli(parts ...[]byte) uint32 {
 }
 
 // frame is the stored form of value at key.
-func frame(key string, r store.Revision, value []byte) []byte {
+func frame(key []byte, r store.Revision, value []byte) []byte {
 	framed := make([]byte, frameHead, frameHead+len(value))
 	binary.BigEndian.PutUint64(framed, uint64(r))
-	binary.BigEndian.PutUint32(framed[8:], castagnoli([]byte(key), framed[:8], value))
+	binary.BigEndian.PutUint32(framed[8:], castagnoli(key, framed[:8], value))
 	return append(framed, value...)
 }
 
-// parseFrame is the reverse of frame, or ErrDamaged. Nothing in the entry
-// shares memory with framed.
-func parseFrame(key string, framed []byte) (store.Entry, error) {
+// parseFrame is the reverse of frame, or ErrDamaged. The key is there twice, so
+// that nothing is copied. Nothing in the entry shares memory with framed.
+func parseFrame(key string, octets, framed []byte) (store.Entry, error) {
 	if len(framed) < frameHead || len(framed) > frameHead+store.MaxValue {
 		return store.Entry{}, fmt.Errorf("%w: what is stored at %q has %d octets", store.ErrDamaged, key, len(framed))
 	}
 	r, value := store.Revision(binary.BigEndian.Uint64(framed)), framed[frameHead:]
-	if r == 0 || binary.BigEndian.Uint32(framed[8:]) != castagnoli([]byte(key), framed[:8], value) {
+	if r == 0 || binary.BigEndian.Uint32(framed[8:]) != castagnoli(octets, framed[:8], value) {
 		return store.Entry{}, fmt.Errorf("%w: what is stored at %q fails its checksum; restore a backup", store.ErrDamaged, key)
 	}
 	return store.Entry{Key: key, Revision: r, Value: bytes.Clone(value)}, nil

@@ -11,22 +11,22 @@ import (
 
 func TestFrame(t *testing.T) {
 	for _, value := range []string{"", "\x00", "value", strings.Repeat("v", store.MaxValue)} {
-		framed := frame("key", 7, []byte(value))
-		e, err := parseFrame("key", framed)
+		framed := frame([]byte("key"), 7, []byte(value))
+		e, err := parseFrame("key", []byte("key"), framed)
 		if err != nil || e.Key != "key" || string(e.Value) != value || e.Revision != 7 {
 			t.Fatalf("%d octets: %d octets at %d, error %v", len(value), len(e.Value), e.Revision, err)
 		}
-		if _, err := parseFrame("kez", framed); !errors.Is(err, store.ErrDamaged) {
+		if _, err := parseFrame("kez", []byte("kez"), framed); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("at another key: %v", err)
 		}
 		for at := 0; at < len(framed); at += 1 + len(framed)/100 {
 			framed[at] ^= 1
-			if _, err := parseFrame("key", framed); !errors.Is(err, store.ErrDamaged) {
+			if _, err := parseFrame("key", []byte("key"), framed); !errors.Is(err, store.ErrDamaged) {
 				t.Errorf("octet %d of %d flipped: %v", at, len(framed), err)
 			}
 			framed[at] ^= 1
 		}
-		if _, err := parseFrame("key", framed[:len(framed)-1]); !errors.Is(err, store.ErrDamaged) {
+		if _, err := parseFrame("key", []byte("key"), framed[:len(framed)-1]); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("one octet cut off: %v", err)
 		}
 	}
@@ -34,15 +34,15 @@ func TestFrame(t *testing.T) {
 
 // What is taken for a value is one that frame makes of it, to the octet.
 func FuzzParseFrame(f *testing.F) {
-	f.Add("key", frame("key", 1, []byte("value")))
-	f.Add("key", frame("key", 1<<63, nil))
+	f.Add("key", frame([]byte("key"), 1, []byte("value")))
+	f.Add("key", frame([]byte("key"), 1<<63, nil))
 	f.Add("", []byte{})
 	f.Fuzz(func(t *testing.T, key string, framed []byte) {
-		e, err := parseFrame(key, framed)
+		e, err := parseFrame(key, []byte(key), framed)
 		switch {
 		case err != nil && !errors.Is(err, store.ErrDamaged):
 			t.Error(err)
-		case err == nil && !bytes.Equal(frame(e.Key, e.Revision, e.Value), framed):
+		case err == nil && !bytes.Equal(frame([]byte(e.Key), e.Revision, e.Value), framed):
 			t.Errorf("%x is taken for %+v", framed, e)
 		}
 	})

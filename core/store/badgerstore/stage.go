@@ -37,7 +37,8 @@ func stage(txn *badger.Txn, r *request, revision store.Revision) ([]store.Event,
 		e := store.Entry{Key: op.Key, Revision: revision}
 		switch {
 		case op.Action == store.Put:
-			if err := txn.Set(dataKey(op.Key), frame(op.Key, revision, op.Value)); err != nil {
+			at := dataKey(op.Key)
+			if err := txn.Set(at, frame(at[1:], revision, op.Value)); err != nil {
 				return nil, fmt.Errorf("%w: %w", errStaged, err)
 			}
 			e.Value = op.Value

@@ -266,7 +266,7 @@ func (s *Store) Get(ctx context.Context, key string) (_ store.Entry, err error) 
 	}
 	defer s.leave()
 	defer func() { s.note(err) }()
-	defer recovered(&err, fmt.Sprintf("reading %q", key))
+	defer recoveredAt(&err, "reading", key)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // tables are mapped files
 	txn := s.db.NewTransactionAt(s.readable.Load(), false)
 	defer txn.Discard()
@@ -293,7 +293,7 @@ func getIn(txn *badger.Txn, key string) (e store.Entry, ok bool, err error) {
 	if err != nil {
 		return store.Entry{}, false, fmt.Errorf("%w: Badger cannot read %q: %w", store.ErrDamaged, key, err)
 	}
-	e, err = entryOf(item)
+	e, err = entryAt(item, key)
 	return e, err == nil, err
 }
 
@@ -302,9 +302,13 @@ func entryOf(item *badger.Item) (store.Entry, error) {
 	if !ok {
 		return store.Entry{}, fmt.Errorf("%w: a stored key %q is not ours", store.ErrDamaged, item.Key())
 	}
-	var e store.Entry
-	err := item.Value(func(framed []byte) (err error) {
-		e, err = parseFrame(string(key), framed)
+	return entryAt(item, string(key))
+}
+
+// entryAt is entryOf of an item that is known to be at key.
+func entryAt(item *badger.Item, key string) (e store.Entry, err error) {
+	err = item.Value(func(framed []byte) (err error) {
+		e, err = parseFrame(key, item.Key()[1:], framed)
 		return err
 	})
 	if err != nil && !errors.Is(err, store.ErrDamaged) {
@@ -364,7 +368,10 @@ func (s *Store) Watch(ctx context.Context, prefix string) (<-chan store.Event, e
 
 // note remembers the first damage.
 func (s *Store) note(err error) {
-	if errors.Is(err, store.ErrDamaged) && s.damage.CompareAndSwap(nil, &err) {
+	if err == nil || !errors.Is(err, store.ErrDamaged) {
+		return
+	}
+	if first := err; s.damage.CompareAndSwap(nil, &first) {
 		s.log.Error("the store is damaged: stop Keywicket and restore a backup", "dir", s.dir, "err", err)
 	}
 }
@@ -373,6 +380,13 @@ func (s *Store) note(err error) {
 func recovered(err *error, doing string) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%w: %s, Badger panicked: %v", store.ErrDamaged, doing, p)
+	}
+}
+
+// recoveredAt is recovered where the text is of use only after a panic.
+func recoveredAt(err *error, doing, key string) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %s %q, Badger panicked: %v", store.ErrDamaged, doing, key, p)
 	}
 }
 
