@@ -26,6 +26,7 @@ const deadline = 2*time.Second + 1500*time.Millisecond
 // TestStartsThatFail: whatever a program does instead of starting, the host
 // lives, says what it was, and a call is an inability in its deadline.
 func TestStartsThatFail(t *testing.T) {
+	t.Parallel() // one of them waits for as long as a start may take
 	for mode, want := range map[string]string{
 		"exits":          "no room in the inn",
 		"garbage-line":   `is not the one of a plugin: "garbage \x1b[31m`,

@@ -186,6 +186,7 @@ func recordedServer(kind string) {
 
 // TestOldPlugin: today's host gets from a plugin of then what it got then.
 func TestOldPlugin(t *testing.T) {
+	t.Parallel()
 	for _, kind := range pluginhost.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			if into := os.Getenv("KEYWICKET_RECORD"); into != "" {
@@ -199,6 +200,7 @@ func TestOldPlugin(t *testing.T) {
 
 // TestOldHost: today's plugin gives a host of then what it got then.
 func TestOldHost(t *testing.T) {
+	t.Parallel()
 	then, err := readContract()
 	if err != nil {
 		t.Fatal(err)

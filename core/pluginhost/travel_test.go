@@ -56,6 +56,7 @@ func wantError(t *testing.T, what string, got, want error) {
 
 // TestEveryFieldTravels, to a plugin that is a process, and back.
 func TestEveryFieldTravels(t *testing.T) {
+	t.Parallel()
 	var m mirror
 	filled(t, m.batch()...)
 	filled(t, m.entries()...)
