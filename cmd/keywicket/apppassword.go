@@ -232,24 +232,17 @@ func (a *app) appPasswordRotate() *cobra.Command {
 
 func (a *app) appPasswordDelete() *cobra.Command {
 	var yes, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "delete USER ID",
-		Short: "Delete one; it never works again",
-		Args:  exactArgs("USER ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				if err := a.confirm(yes, "Delete the app password "+line(args[1])+" of "+line(args[0])+"? Its device is locked out at once, and there is no undo."); err != nil {
-					return err
-				}
-				since := time.Now()
-				r, err := d.Delete(ctx, &controlv1.AppPasswordRequest{Account: args[0], AppPassword: args[1]})
-				if err != nil {
-					return err
-				}
-				return a.showTaken("Deleted", r.AppPasswords, a.endings(ctx, d, args[0], since), asJSON)
-			})
-		},
-	}
+	cmd := a.verb("delete USER ID", "Delete one; it never works again", func(ctx context.Context, d daemonClient, args []string) error {
+		if err := a.confirm(yes, "Delete the app password "+line(args[1])+" of "+line(args[0])+"? Its device is locked out at once, and there is no undo."); err != nil {
+			return err
+		}
+		since := time.Now()
+		r, err := d.Delete(ctx, &controlv1.AppPasswordRequest{Account: args[0], AppPassword: args[1]})
+		if err != nil {
+			return err
+		}
+		return a.showTaken("Deleted", r.AppPasswords, a.endings(ctx, d, args[0], since), asJSON)
+	})
 	yesFlag(cmd, &yes)
 	jsonFlag(cmd, &asJSON)
 	return cmd
@@ -257,24 +250,17 @@ func (a *app) appPasswordDelete() *cobra.Command {
 
 func (a *app) appPasswordDeleteAll() *cobra.Command {
 	var yes, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "delete-all USER",
-		Short: "Delete every app password of an account",
-		Args:  exactArgs("USER"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				if err := a.confirm(yes, "Delete every app password of "+line(args[0])+"? All its devices are locked out at once, and there is no undo."); err != nil {
-					return err
-				}
-				since := time.Now()
-				r, err := d.DeleteAll(ctx, &controlv1.DeleteAllRequest{Account: args[0]})
-				if err != nil {
-					return err
-				}
-				return a.showTaken("Deleted", r.AppPasswords, a.endings(ctx, d, args[0], since), asJSON)
-			})
-		},
-	}
+	cmd := a.verb("delete-all USER", "Delete every app password of an account", func(ctx context.Context, d daemonClient, args []string) error {
+		if err := a.confirm(yes, "Delete every app password of "+line(args[0])+"? All its devices are locked out at once, and there is no undo."); err != nil {
+			return err
+		}
+		since := time.Now()
+		r, err := d.DeleteAll(ctx, &controlv1.DeleteAllRequest{Account: args[0]})
+		if err != nil {
+			return err
+		}
+		return a.showTaken("Deleted", r.AppPasswords, a.endings(ctx, d, args[0], since), asJSON)
+	})
 	yesFlag(cmd, &yes)
 	jsonFlag(cmd, &asJSON)
 	return cmd
@@ -285,24 +271,17 @@ type changeCall func(daemonClient, context.Context, *controlv1.AppPasswordReques
 
 func (a *app) appPasswordChange(use, short, done string, takesAway bool, call changeCall) *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   use,
-		Short: short,
-		Args:  exactArgs("USER ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				since := time.Now()
-				r, err := call(d, ctx, &controlv1.AppPasswordRequest{Account: args[0], AppPassword: args[1]})
-				if err != nil {
-					return err
-				}
-				if takesAway {
-					return a.showTaken(done, r.AppPasswords, a.endings(ctx, d, args[0], since), asJSON)
-				}
-				return a.showChanged(done, r, asJSON)
-			})
-		},
-	}
+	cmd := a.verb(use, short, func(ctx context.Context, d daemonClient, args []string) error {
+		since := time.Now()
+		r, err := call(d, ctx, &controlv1.AppPasswordRequest{Account: args[0], AppPassword: args[1]})
+		if err != nil {
+			return err
+		}
+		if takesAway {
+			return a.showTaken(done, r.AppPasswords, a.endings(ctx, d, args[0], since), asJSON)
+		}
+		return a.showChanged(done, r, asJSON)
+	})
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

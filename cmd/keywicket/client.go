@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -102,6 +104,20 @@ func (a *app) ask(ctx context.Context, fn func(ctx context.Context, d daemonClie
 		return err
 	}
 	return askAt(ctx, path, fn)
+}
+
+// verb makes the command that asks the daemon. use is its name, and after it those of
+// its arguments.
+func (a *app) verb(use, short string, run func(ctx context.Context, d daemonClient, args []string) error) *cobra.Command {
+	_, names, _ := strings.Cut(use, " ")
+	return &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  exactArgs(names),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error { return run(ctx, d, args) })
+		},
+	}
 }
 
 // askAt is ask at one socket.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,13 +14,13 @@ import (
 func (a *app) keyringCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "keyring", Short: "Change the root keys, and see what needs them"}
 	cmd.AddCommand(
-		a.keyringVerb("check", "Show the root keys, and how many records need each", "", func(ctx context.Context, d daemonClient, _ []string) (*controlv1.ListKeysResponse, error) {
+		a.keyringVerb("check", "Show the root keys, and how many records need each", func(ctx context.Context, d daemonClient, _ []string) (*controlv1.ListKeysResponse, error) {
 			return d.daemon.ListKeys(ctx, &controlv1.ListKeysRequest{})
 		}),
-		a.keyringVerb("rotate", "Make a fresh root key, and bring every record under it", "", func(ctx context.Context, d daemonClient, _ []string) (*controlv1.ListKeysResponse, error) {
+		a.keyringVerb("rotate", "Make a fresh root key, and bring every record under it", func(ctx context.Context, d daemonClient, _ []string) (*controlv1.ListKeysResponse, error) {
 			return d.daemon.RotateKey(ctx, &controlv1.RotateKeyRequest{})
 		}),
-		a.keyringVerb("retire", "Take an old root key away, once no record needs it", "KEY", func(ctx context.Context, d daemonClient, args []string) (*controlv1.ListKeysResponse, error) {
+		a.keyringVerb("retire KEY", "Take an old root key away, once no record needs it", func(ctx context.Context, d daemonClient, args []string) (*controlv1.ListKeysResponse, error) {
 			return d.daemon.RetireKey(ctx, &controlv1.RetireKeyRequest{Id: args[0]})
 		}),
 	)
@@ -33,26 +34,16 @@ type keyJSON struct {
 	Records uint64    `json:"records"`
 }
 
-func (a *app) keyringVerb(verb, short, args string, call func(context.Context, daemonClient, []string) (*controlv1.ListKeysResponse, error)) *cobra.Command {
+func (a *app) keyringVerb(use, short string, call func(context.Context, daemonClient, []string) (*controlv1.ListKeysResponse, error)) *cobra.Command {
 	var asJSON bool
-	use := verb
-	if args != "" {
-		use += " " + args
-	}
-	cmd := &cobra.Command{
-		Use:   use,
-		Short: short,
-		Args:  exactArgs(args),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				r, err := call(ctx, d, args)
-				if err != nil {
-					return err
-				}
-				return a.showKeys(verb, r, asJSON)
-			})
-		},
-	}
+	cmd := a.verb(use, short, func(ctx context.Context, d daemonClient, args []string) error {
+		r, err := call(ctx, d, args)
+		if err != nil {
+			return err
+		}
+		verb, _, _ := strings.Cut(use, " ")
+		return a.showKeys(verb, r, asJSON)
+	})
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

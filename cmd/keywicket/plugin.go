@@ -85,27 +85,20 @@ func pluginName(path string) string {
 
 func (a *app) pluginListCommand() *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the plugins of the daemon: how they are, and how long their calls take",
-		Args:  exactArgs(""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				s, err := d.daemon.Status(ctx, &controlv1.StatusRequest{})
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					list := []pluginJSON{}
-					for _, p := range s.Plugins {
-						list = append(list, toPluginJSON(p))
-					}
-					return a.printJSON(list)
-				}
-				return a.showPlugins(s.Plugins)
-			})
-		},
-	}
+	cmd := a.verb("list", "List the plugins of the daemon: how they are, and how long their calls take", func(ctx context.Context, d daemonClient, _ []string) error {
+		s, err := d.daemon.Status(ctx, &controlv1.StatusRequest{})
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			list := []pluginJSON{}
+			for _, p := range s.Plugins {
+				list = append(list, toPluginJSON(p))
+			}
+			return a.printJSON(list)
+		}
+		return a.showPlugins(s.Plugins)
+	})
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

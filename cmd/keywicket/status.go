@@ -15,28 +15,21 @@ import (
 
 func (a *app) statusCommand() *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show the daemon, its store and its bridges; exit code 3 when it is not there",
-		Args:  exactArgs(""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				s, err := d.daemon.Status(ctx, &controlv1.StatusRequest{})
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					err = a.printJSON(toStatusJSON(s))
-				} else {
-					err = a.showStatus(s)
-				}
-				if err == nil && !s.Store.GetReady() {
-					return unavailableError{fmt.Errorf("the store cannot decide attempts: %s", s.Store.GetProblem())}
-				}
-				return err
-			})
-		},
-	}
+	cmd := a.verb("status", "Show the daemon, its store and its bridges; exit code 3 when it is not there", func(ctx context.Context, d daemonClient, _ []string) error {
+		s, err := d.daemon.Status(ctx, &controlv1.StatusRequest{})
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			err = a.printJSON(toStatusJSON(s))
+		} else {
+			err = a.showStatus(s)
+		}
+		if err == nil && !s.Store.GetReady() {
+			return unavailableError{fmt.Errorf("the store cannot decide attempts: %s", s.Store.GetProblem())}
+		}
+		return err
+	})
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -140,54 +140,40 @@ func (a *app) sayConfirmation(name string, c *controlv1.ConfirmTwoStepResponse, 
 
 func (a *app) twoStepOff() *cobra.Command {
 	var yes, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "off NAME",
-		Short: "Turn it off; the account's app passwords stop",
-		Args:  exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				// A script that turns it off means it: by default nothing is lost.
-				if err := a.confirm(yes || !a.atTerminal(), "Turn two-step verification off for "+line(args[0])+"? Its app passwords stop."); err != nil {
-					return err
-				}
-				since := time.Now()
-				account, err := d.accounts.TurnOffTwoStep(ctx, &controlv1.AccountRequest{Account: args[0]})
-				if err != nil {
-					return err
-				}
-				endings := a.endings(ctx, d, args[0], since)
-				if asJSON {
-					j := toAccountJSON(account)
-					j.Sessions = toEndingsJSON(endings)
-					return a.printJSON(j)
-				}
-				a.printf("Two-step verification is off for %s; its %d app passwords do not work%s.\n", line(account.Name), account.AppPasswords, endingsText(endings))
-				return nil
-			})
-		},
-	}
+	cmd := a.verb("off NAME", "Turn it off; the account's app passwords stop", func(ctx context.Context, d daemonClient, args []string) error {
+		// A script that turns it off means it: by default nothing is lost.
+		if err := a.confirm(yes || !a.atTerminal(), "Turn two-step verification off for "+line(args[0])+"? Its app passwords stop."); err != nil {
+			return err
+		}
+		since := time.Now()
+		account, err := d.accounts.TurnOffTwoStep(ctx, &controlv1.AccountRequest{Account: args[0]})
+		if err != nil {
+			return err
+		}
+		endings := a.endings(ctx, d, args[0], since)
+		if asJSON {
+			j := toAccountJSON(account)
+			j.Sessions = toEndingsJSON(endings)
+			return a.printJSON(j)
+		}
+		a.printf("Two-step verification is off for %s; its %d app passwords do not work%s.\n", line(account.Name), account.AppPasswords, endingsText(endings))
+		return nil
+	})
 	yesFlag(cmd, &yes)
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
 func (a *app) twoStepCheck() *cobra.Command {
-	return &cobra.Command{
-		Use:   "check NAME",
-		Short: "Check a security or recovery code on standard input, and use it up",
-		Args:  exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				code, err := a.readSecret("Security code", false)
-				if err != nil {
-					return err
-				}
-				if _, err := d.accounts.CheckCode(ctx, &controlv1.CheckCodeRequest{Account: args[0], Code: code}); err != nil {
-					return err
-				}
-				a.printf("The code is right, and is used up now.\n")
-				return nil
-			})
-		},
-	}
+	return a.verb("check NAME", "Check a security or recovery code on standard input, and use it up", func(ctx context.Context, d daemonClient, args []string) error {
+		code, err := a.readSecret("Security code", false)
+		if err != nil {
+			return err
+		}
+		if _, err := d.accounts.CheckCode(ctx, &controlv1.CheckCodeRequest{Account: args[0], Code: code}); err != nil {
+			return err
+		}
+		a.printf("The code is right, and is used up now.\n")
+		return nil
+	})
 }

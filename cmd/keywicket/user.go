@@ -62,62 +62,48 @@ func jsonFlag(cmd *cobra.Command, asJSON *bool) {
 
 func (a *app) userList() *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List all accounts",
-		Args:  exactArgs(""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				stream, err := d.accounts.List(ctx, &controlv1.ListAccountsRequest{})
-				if err != nil {
-					return err
-				}
-				all := []accountJSON{}
-				for {
-					account, err := stream.Recv()
-					if errors.Is(err, io.EOF) {
-						break
-					}
-					if err != nil {
-						return err
-					}
-					all = append(all, toAccountJSON(account))
-				}
-				if asJSON {
-					return a.printJSON(all)
-				}
-				rows := [][]string{{"NAME", "STATE", "TWO-STEP", "APP PASSWORDS", "GROUPS"}}
-				for _, account := range all {
-					rows = append(rows, []string{account.Name, enabledWord(account.Enabled), onWord(account.TwoStep),
-						count(account.AppPasswords), strings.Join(account.Groups, ", ")})
-				}
-				return table(a.out, rows)
-			})
-		},
-	}
+	cmd := a.verb("list", "List all accounts", func(ctx context.Context, d daemonClient, _ []string) error {
+		stream, err := d.accounts.List(ctx, &controlv1.ListAccountsRequest{})
+		if err != nil {
+			return err
+		}
+		all := []accountJSON{}
+		for {
+			account, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			all = append(all, toAccountJSON(account))
+		}
+		if asJSON {
+			return a.printJSON(all)
+		}
+		rows := [][]string{{"NAME", "STATE", "TWO-STEP", "APP PASSWORDS", "GROUPS"}}
+		for _, account := range all {
+			rows = append(rows, []string{account.Name, enabledWord(account.Enabled), onWord(account.TwoStep),
+				count(account.AppPasswords), strings.Join(account.Groups, ", ")})
+		}
+		return table(a.out, rows)
+	})
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
 func (a *app) userShow() *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "show NAME",
-		Short: "Show one account",
-		Args:  exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				account, err := d.accounts.Get(ctx, &controlv1.AccountRequest{Account: args[0]})
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return a.printJSON(toAccountJSON(account))
-				}
-				return a.showAccount(account)
-			})
-		},
-	}
+	cmd := a.verb("show NAME", "Show one account", func(ctx context.Context, d daemonClient, args []string) error {
+		account, err := d.accounts.Get(ctx, &controlv1.AccountRequest{Account: args[0]})
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return a.printJSON(toAccountJSON(account))
+		}
+		return a.showAccount(account)
+	})
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
@@ -140,60 +126,46 @@ func (a *app) showAccount(account *controlv1.Account) error {
 
 func (a *app) userChange(use, short string, enabled bool) *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   use,
-		Short: short,
-		Args:  exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				since := time.Now()
-				account, err := d.accounts.SetEnabled(ctx, &controlv1.SetEnabledRequest{Account: args[0], Enabled: enabled})
-				if err != nil {
-					return err
-				}
-				endings := a.endings(ctx, d, args[0], since)
-				if asJSON {
-					j := toAccountJSON(account)
-					j.Sessions = toEndingsJSON(endings)
-					return a.printJSON(j)
-				}
-				a.printf("%s is %s%s.\n", line(account.Name), enabledWord(account.Enabled), endingsText(endings))
-				return nil
-			})
-		},
-	}
+	cmd := a.verb(use, short, func(ctx context.Context, d daemonClient, args []string) error {
+		since := time.Now()
+		account, err := d.accounts.SetEnabled(ctx, &controlv1.SetEnabledRequest{Account: args[0], Enabled: enabled})
+		if err != nil {
+			return err
+		}
+		endings := a.endings(ctx, d, args[0], since)
+		if asJSON {
+			j := toAccountJSON(account)
+			j.Sessions = toEndingsJSON(endings)
+			return a.printJSON(j)
+		}
+		a.printf("%s is %s%s.\n", line(account.Name), enabledWord(account.Enabled), endingsText(endings))
+		return nil
+	})
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
 func (a *app) userDelete() *cobra.Command {
 	var yes, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "delete NAME",
-		Short: "Delete an account with all its app passwords",
-		Args:  exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				account, err := d.accounts.Get(ctx, &controlv1.AccountRequest{Account: args[0]})
-				if err != nil {
-					return err
-				}
-				if err := a.confirm(yes, "Delete "+line(account.Name)+" with "+count(account.AppPasswords)+" app passwords, for good?"); err != nil {
-					return err
-				}
-				since := time.Now()
-				if _, err := d.accounts.Delete(ctx, &controlv1.AccountRequest{Account: args[0]}); err != nil {
-					return err
-				}
-				endings := a.endings(ctx, d, args[0], since)
-				if asJSON {
-					return a.printJSON(map[string]any{"name": account.Name, "app_passwords": account.AppPasswords, "sessions": toEndingsJSON(endings)})
-				}
-				a.printf("Deleted %s%s.\n", line(account.Name), endingsText(endings))
-				return nil
-			})
-		},
-	}
+	cmd := a.verb("delete NAME", "Delete an account with all its app passwords", func(ctx context.Context, d daemonClient, args []string) error {
+		account, err := d.accounts.Get(ctx, &controlv1.AccountRequest{Account: args[0]})
+		if err != nil {
+			return err
+		}
+		if err := a.confirm(yes, "Delete "+line(account.Name)+" with "+count(account.AppPasswords)+" app passwords, for good?"); err != nil {
+			return err
+		}
+		since := time.Now()
+		if _, err := d.accounts.Delete(ctx, &controlv1.AccountRequest{Account: args[0]}); err != nil {
+			return err
+		}
+		endings := a.endings(ctx, d, args[0], since)
+		if asJSON {
+			return a.printJSON(map[string]any{"name": account.Name, "app_passwords": account.AppPasswords, "sessions": toEndingsJSON(endings)})
+		}
+		a.printf("Deleted %s%s.\n", line(account.Name), endingsText(endings))
+		return nil
+	})
 	yesFlag(cmd, &yes)
 	jsonFlag(cmd, &asJSON)
 	return cmd
@@ -204,23 +176,16 @@ func yesFlag(cmd *cobra.Command, yes *bool) {
 }
 
 func (a *app) userSetPassword() *cobra.Command {
-	return &cobra.Command{
-		Use:   "set-password NAME",
-		Short: "Set the main password, read from standard input",
-		Args:  exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				password, err := a.readSecret("New main password for "+line(args[0]), true)
-				if err != nil {
-					return err
-				}
-				since := time.Now()
-				if _, err := d.accounts.SetMainPassword(ctx, &controlv1.SetMainPasswordRequest{Account: args[0], MainPassword: password}); err != nil {
-					return err
-				}
-				a.printf("The main password of %s is set%s.\n", line(args[0]), endingsText(a.endings(ctx, d, args[0], since)))
-				return nil
-			})
-		},
-	}
+	return a.verb("set-password NAME", "Set the main password, read from standard input", func(ctx context.Context, d daemonClient, args []string) error {
+		password, err := a.readSecret("New main password for "+line(args[0]), true)
+		if err != nil {
+			return err
+		}
+		since := time.Now()
+		if _, err := d.accounts.SetMainPassword(ctx, &controlv1.SetMainPasswordRequest{Account: args[0], MainPassword: password}); err != nil {
+			return err
+		}
+		a.printf("The main password of %s is set%s.\n", line(args[0]), endingsText(a.endings(ctx, d, args[0], since)))
+		return nil
+	})
 }

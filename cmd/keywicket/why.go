@@ -12,34 +12,27 @@ import (
 
 func (a *app) whyCommand() *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "why USER",
-		Short: "Show the last attempts of an account, and why they were refused",
-		Args:  exactArgs("USER"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
-				r, err := d.ListAttempts(ctx, &controlv1.ListAttemptsRequest{Account: args[0]})
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					all := []attemptJSON{}
-					for _, attempt := range r.Attempts {
-						all = append(all, toAttemptJSON(attempt))
-					}
-					return a.printJSON(all)
-				}
-				if len(r.Attempts) == 0 {
-					a.printf("No attempts of %s are known: nothing reached Keywicket under this name.\n", line(args[0]))
-					return nil
-				}
-				for _, attempt := range r.Attempts {
-					a.printf("%s\n", attemptText(attempt))
-				}
-				return nil
-			})
-		},
-	}
+	cmd := a.verb("why USER", "Show the last attempts of an account, and why they were refused", func(ctx context.Context, d daemonClient, args []string) error {
+		r, err := d.ListAttempts(ctx, &controlv1.ListAttemptsRequest{Account: args[0]})
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			all := []attemptJSON{}
+			for _, attempt := range r.Attempts {
+				all = append(all, toAttemptJSON(attempt))
+			}
+			return a.printJSON(all)
+		}
+		if len(r.Attempts) == 0 {
+			a.printf("No attempts of %s are known: nothing reached Keywicket under this name.\n", line(args[0]))
+			return nil
+		}
+		for _, attempt := range r.Attempts {
+			a.printf("%s\n", attemptText(attempt))
+		}
+		return nil
+	})
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
