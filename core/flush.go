@@ -79,7 +79,10 @@ func (e *Engine) flushAnd(ctx context.Context, due bool) error {
 func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[string]time.Time, firstErr error) {
 	e.activity.flushing.Lock()
 	defer e.activity.flushing.Unlock()
-	f := &flush{engine: e, now: e.opt.Now(), used: make(map[string]map[string]time.Time), writers: make(chan struct{}, maxWriters)}
+	f := &flush{engine: e, now: e.opt.Now(), batch: newFlushBatch(), writers: make(chan struct{}, maxWriters)}
+	if e.policy.Load().endsUnused() {
+		f.used = make(map[string]map[string]time.Time)
+	}
 	for i, d := range e.activity.take(due, f.now) {
 		if i%breathOps == breathOps-1 {
 			breathe()
@@ -106,15 +109,20 @@ type flush struct {
 	all     sync.WaitGroup
 
 	mu   sync.Mutex
-	used map[string]map[string]time.Time // last uses that were written, by account and id
+	used map[string]map[string]time.Time // last uses that were written, by account and id; nil where nobody asks
 	err  error                           // the first one
 	away bool                            // the store is, says one of them
 }
 
 type flushBatch struct {
-	ops  store.Batch
-	of   []*doings // whose they are
-	size int
+	ops    store.Batch
+	of     []*doings // whose they are
+	values []byte    // those of ops, one after the other
+	size   int
+}
+
+func newFlushBatch() flushBatch {
+	return flushBatch{ops: make(store.Batch, 0, flushOps), of: make([]*doings, 0, flushOps), values: make([]byte, 0, flushOps<<9)}
 }
 
 // keep keeps the first error.
@@ -137,7 +145,7 @@ func (f *flush) end(all []*doings, outcome writeOutcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, d := range all {
-		if outcome == writeDone && len(d.writing.usages) > 0 {
+		if f.used != nil && outcome == writeDone && len(d.writing.usages) > 0 {
 			f.used[d.name] = d.writing.lastUses()
 		}
 		f.engine.activity.written(d, f.now, outcome)
@@ -166,7 +174,7 @@ func (f *flush) add(ctx context.Context, d *doings) {
 // wrote in between makes the batch wait for the next time.
 func (f *flush) apply(ctx context.Context) {
 	b := f.batch
-	f.batch = flushBatch{}
+	f.batch = newFlushBatch()
 	if len(b.ops) == 0 {
 		return
 	}
@@ -201,15 +209,18 @@ func (f *flush) activityOp(ctx context.Context, d *doings) (op store.Op, outcome
 	if err != nil {
 		return op, writeFailed, err
 	}
-	if err = h.add(&d.writing); err == nil {
+	if rev == 0 && d.writing.isFirst() {
+		f.plain = d.writing.appendFirst(f.plain[:0])
+	} else if err = h.add(&d.writing); err == nil {
 		f.plain, err = h.marshal(f.plain[:0])
 	}
 	if err != nil {
 		return op, writeFailed, &Error{Op: "flush", Kind: KindInternal, Err: err}
 	}
 	defer clear(f.plain)
-	key := record.PrefixActivity + d.name
-	op = store.Op{Action: store.Put, Key: key, Value: e.keys.Seal(record.KindActivity, key, f.plain), IfAbsent: rev == 0, IfRevision: rev}
+	key, start := record.PrefixActivity+d.name, len(f.batch.values)
+	f.batch.values = e.keys.AppendSeal(f.batch.values, record.KindActivity, key, f.plain)
+	op = store.Op{Action: store.Put, Key: key, Value: f.batch.values[start:], IfAbsent: rev == 0, IfRevision: rev}
 	return op, writeDone, nil
 }
 
@@ -242,6 +253,19 @@ func (e *Engine) noteUses(ctx context.Context, written map[string]map[string]tim
 		}
 	}
 	return firstErr
+}
+
+// endsUnused says whether an app password can end by disuse.
+func (p *Policy) endsUnused() bool {
+	if p.UnusedAfter > 0 || p.FirstUseWithin > 0 {
+		return true
+	}
+	for _, profile := range p.Profiles {
+		if profile.UnusedAfter > 0 || profile.FirstUseWithin > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // needsNote says whether by what the account's record knows one of the app

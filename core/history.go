@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -12,8 +11,11 @@ import (
 	"github.com/keywicket/keywicket/core/store"
 )
 
-// fieldAttempts is the number of Attempts in record.Activity.
-const fieldAttempts protowire.Number = 2
+// The numbers of the fields of record.Activity.
+const (
+	fieldUsages   protowire.Number = 1
+	fieldAttempts protowire.Number = 2
+)
 
 // A history is an activity record to which something is added. The attempts
 // that stood in it stay as they are stored: they are most of it, and reading
@@ -46,7 +48,9 @@ func (h *history) parse(plain []byte) error {
 
 // add adds l, which must not change until reset.
 func (h *history) add(l *happenings) error {
-	h.attempts = slices.AppendSeq(h.attempts, l.fields)
+	for field := range l.fields {
+		h.attempts = append(h.attempts, field)
+	}
 	return l.mergeUsages(&h.rec)
 }
 
@@ -60,6 +64,26 @@ func (h *history) marshal(b []byte) ([]byte, error) {
 		b = append(b, field...)
 	}
 	return b, nil
+}
+
+// isFirst says whether l can be a record as it is, as that of most accounts that
+// had none.
+func (l *happenings) isFirst() bool { return len(l.older) == 0 && len(l.usages) <= maxUsages }
+
+// appendFirst appends to b the record of an account at which nothing but l ever
+// happened.
+func (l *happenings) appendFirst(b []byte) []byte {
+	for i := range l.usages {
+		u := &l.usages[i]
+		size := protowire.SizeTag(1) + protowire.SizeBytes(len(u.id)) +
+			protowire.SizeTag(2) + protowire.SizeVarint(u.count) +
+			protowire.SizeTag(3) + protowire.SizeBytes(len(u.last))
+		b = protowire.AppendVarint(protowire.AppendTag(b, fieldUsages, protowire.BytesType), uint64(size))
+		b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), u.id)
+		b = protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), u.count)
+		b = protowire.AppendBytes(protowire.AppendTag(b, 3, protowire.BytesType), u.last)
+	}
+	return append(b, l.newer...)
 }
 
 // reset wipes h, and keeps its room for another.

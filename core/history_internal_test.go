@@ -78,6 +78,34 @@ func TestHistoryIsTheRecord(t *testing.T) {
 	}
 }
 
+// TestFirstRecord: what is written for an account at which nothing happened before
+// is what comes of adding it to an empty record.
+func TestFirstRecord(t *testing.T) {
+	at := time.UnixMilli(1_800_000_000_000)
+	for _, n := range []int{1, 2, 5, historyLength} {
+		var l happenings
+		for i := range n {
+			h := &happened{at: at.Add(time.Duration(i) * time.Second), service: "pam/sshd", source: "2001:db8::1", method: "cleartext", device: strings.Repeat("d", 200*i), ref: Ref{ID: fmt.Sprint(i % 3), Name: "laptop"}}
+			if i%4 == 1 {
+				h.reason = ReasonExpired
+			}
+			l.add(h)
+		}
+		want, got := &record.Activity{}, &record.Activity{}
+		err := errors.Join(l.mergeInto(want), proto.Unmarshal(l.appendFirst(nil), got))
+		if err != nil || !l.isFirst() || !proto.Equal(got, want) {
+			t.Errorf("%d attempts: %v\n got %v\nwant %v", n, err, got, want)
+		}
+	}
+	var l happenings
+	for range historyLength + 1 {
+		l.add(&happened{at: at})
+	}
+	if l.isFirst() {
+		t.Error("more attempts than a record keeps")
+	}
+}
+
 func FuzzHistory(f *testing.F) {
 	keys, err := keyring.New(time.Now())
 	if err != nil {

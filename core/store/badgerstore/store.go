@@ -280,8 +280,16 @@ func (s *Store) Get(ctx context.Context, key string) (_ store.Entry, err error) 
 	if damage := s.damage.Load(); damage != nil {
 		return store.Entry{}, fmt.Errorf("nothing is at %q, which is not sure: %w", key, *damage)
 	}
-	return store.Entry{}, fmt.Errorf("%w: %q", store.ErrNotFound, key)
+	return store.Entry{}, &absent{key}
 }
+
+// An absent is the ErrNotFound of a key. Its text is made for those who ask: an
+// account that signs in for the first time has no activity yet.
+type absent struct{ key string }
+
+func (e *absent) Error() string { return fmt.Sprintf("%v: %q", store.ErrNotFound, e.key) }
+
+func (e *absent) Unwrap() error { return store.ErrNotFound }
 
 // getIn reads one entry in txn, which may have pending writes; ok is false
 // when there is none.
