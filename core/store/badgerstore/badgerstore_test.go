@@ -157,13 +157,13 @@ func TestManyLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var size int64
-	for name, data := range readFiles(t, dir) {
+	for name, c := range readFiles(t, dir) {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has mode %v, error %v", name, info.Mode(), err)
 		}
-		if filepath.Ext(name) == ".vlog" && len(data) > 20 {
-			t.Errorf("%d octets in %s", len(data), name)
+		if filepath.Ext(name) == ".vlog" && c.size > 20 {
+			t.Errorf("%d octets in %s", c.size, name)
 		}
 		size += info.Size()
 	}

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/core/store/badgerstore"
@@ -16,7 +19,7 @@ import (
 
 // A snapshot is a directory's files and what a store over them must hold.
 type snapshot struct {
-	files map[string][]byte
+	files map[string]content
 	want  []store.Entry
 }
 
@@ -31,9 +34,9 @@ func takeSnapshot(t *testing.T, dir string, s *badgerstore.Store) snapshot {
 	return snapshot{readFiles(t, dir), want}
 }
 
-func readFiles(t *testing.T, dir string) map[string][]byte {
+func readFiles(t *testing.T, dir string) map[string]content {
 	t.Helper()
-	files := make(map[string][]byte)
+	files := make(map[string]content)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -42,31 +45,68 @@ func readFiles(t *testing.T, dir string) map[string][]byte {
 		if e.Name() == "BALLAST" {
 			continue
 		}
-		if files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+		if files[e.Name()], err = readContent(filepath.Join(dir, e.Name())); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return files
 }
 
+// A content is what a file holds. Logs end in many megabytes of zeros, which are
+// not in data.
+type content struct {
+	data []byte
+	size int64
+}
+
+// readContent reads the file at path, but for its holes.
+func readContent(path string) (c content, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return c, err
+	}
+	defer f.Close()
+	if c.size, err = f.Seek(0, io.SeekEnd); err != nil {
+		return c, err
+	}
+	for end := int64(0); ; {
+		begin, err := f.Seek(end, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) { // there is only a hole
+			c.data = trimZeros(c.data)
+			return c, nil
+		}
+		if err != nil {
+			return c, err
+		}
+		if end, err = f.Seek(begin, unix.SEEK_HOLE); err != nil {
+			return c, err
+		}
+		c.data = append(c.data, make([]byte, end-int64(len(c.data)))...)
+		if _, err := f.ReadAt(c.data[begin:], begin); err != nil {
+			return c, err
+		}
+	}
+}
+
 // laidOut writes the files into a new directory, with one octet flipped. The
 // zeros that end a log are a hole.
-func laidOut(t *testing.T, files map[string][]byte, flip string, at int) string {
+func laidOut(t *testing.T, files map[string]content, flip string, at int) string {
 	t.Helper()
 	return laidOutWith(t, files, flip, at, 1<<(at%8))
 }
 
-func laidOutWith(t *testing.T, files map[string][]byte, flip string, at int, bits byte) string {
+func laidOutWith(t *testing.T, files map[string]content, flip string, at int, bits byte) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, data := range files {
-		data = bytes.Clone(data)
+	for name, c := range files {
+		data := c.data
 		if name == flip {
+			data = bytes.Clone(data)
 			data[at] ^= bits
 		}
 		path := filepath.Join(dir, name)
-		err := os.WriteFile(path, trimZeros(data), 0o600)
-		if err := errors.Join(err, os.Truncate(path, int64(len(data)))); err != nil {
+		err := os.WriteFile(path, data, 0o600)
+		if err := errors.Join(err, os.Truncate(path, c.size)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,8 +133,8 @@ func checkFlipped(t *testing.T, dir string, want []store.Entry) (refused bool) {
 		if !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("Open: %v", err)
 		}
-		for name, data := range readFiles(t, dir) {
-			if old, there := before[name]; there && !bytes.Equal(old, data) {
+		for name, now := range readFiles(t, dir) {
+			if old, there := before[name]; there && (old.size != now.size || !bytes.Equal(old.data, now.data)) {
 				t.Errorf("Open refuses the store, and yet has changed %s", name)
 			}
 		}
@@ -158,8 +198,8 @@ func TestFlippedOctet(t *testing.T) {
 				t.Fatalf("%d entries", len(snap.want))
 			}
 			random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same places each time
-			for file, data := range snap.files {
-				used := len(trimZeros(data))
+			for file, c := range snap.files {
+				used := len(c.data)
 				if used == 0 || file == "LOCK" {
 					continue
 				}
@@ -194,7 +234,7 @@ func TestFlippedOctet(t *testing.T) {
 func TestFlippedManifest(t *testing.T) {
 	snap := storesToDamage(t)["closed"]
 	delete(snap.files, "ACKNOWLEDGED")
-	for at := range snap.files["MANIFEST"] {
+	for at := range snap.files["MANIFEST"].data {
 		for bit := range 8 {
 			dir := laidOutWith(t, snap.files, "MANIFEST", at, 1<<bit)
 			checkFlipped(t, dir, snap.want)
@@ -211,14 +251,14 @@ func TestFlippedManifest(t *testing.T) {
 // Each file of the store that goes missing or short is found, or does no harm.
 func TestLostFile(t *testing.T) {
 	for name, snap := range storesToDamage(t) {
-		for file, data := range snap.files {
+		for file, c := range snap.files {
 			t.Run(name+"/"+file, func(t *testing.T) {
 				dir := laidOut(t, snap.files, "", 0)
 				if err := os.Remove(filepath.Join(dir, file)); err != nil {
 					t.Fatal(err)
 				}
 				checkFlipped(t, dir, snap.want)
-				used := len(trimZeros(data))
+				used := len(c.data)
 				for _, cut := range []int{0, used / 2, max(used-1, 0)} {
 					dir := laidOut(t, snap.files, "", 0)
 					if err := os.Truncate(filepath.Join(dir, file), int64(cut)); err != nil {
@@ -252,7 +292,7 @@ func TestDamageWhileOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	at := bytes.Index(snap.files[filepath.Base(tables[0])], []byte("first 17"))
+	at := bytes.Index(snap.files[filepath.Base(tables[0])].data, []byte("first 17"))
 	if _, err := f.WriteAt([]byte("F"), int64(at)); err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func TestVerifiedWhileOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	data := snap.files[filepath.Base(tables[0])]
+	data := snap.files[filepath.Base(tables[0])].data
 	at := bytes.Index(data, []byte("first 17")) - 12 - 8 // in the key, before version and head
 	if _, err := f.WriteAt([]byte{data[at] ^ 1}, int64(at)); err != nil {
 		t.Fatal(err)
