@@ -130,6 +130,9 @@ func (e *Engine) add(ctx context.Context, o owned, n NewAppPassword) (AppPasswor
 		n.Expires = now.Add(profile.ExpiresAfter)
 	}
 	if !n.Expires.IsZero() && !n.Expires.After(now) {
+		if n.Expires.After(e.opt.Now()) {
+			return none(invalid("create", "it would expire at %s, and it was %s already: the clock of this host is behind, and expiry goes by the latest time that was seen", n.Expires.Format(time.RFC3339), now.UTC().Format(time.RFC3339)))
+		}
 		return none(invalid("create", "it would expire at %s, which is not in the future", n.Expires.Format(time.RFC3339)))
 	}
 	id, err := e.random(8)

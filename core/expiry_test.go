@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -169,6 +170,9 @@ func TestC2ClockSetBack(t *testing.T) {
 	}
 	_, _, err = f.Create(f.ctx, alain, core.NewAppPassword{Name: "past", Expires: f.clock().Add(5 * day)})
 	wantKind(t, "a date that was over before the clock was set back", err, core.KindInvalid)
+	if !strings.Contains(err.Error(), "the clock of this host is behind") {
+		t.Errorf("the refusal does not say why: %v", err)
+	}
 	if got := f.Stats().ClockBehind; got != 20*day {
 		t.Errorf("the clock is said to be %s behind, want %s", got, 20*day)
 	}
