@@ -86,13 +86,16 @@ func (h *history) share(n int) {
 // ahead has fetched what take looks at for the genuine ones of requests, which are
 // all of one client.
 func (h *history) ahead(requests []request) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	var room [atHand]replayMark
+	marks := room[:0]
 	for i := range requests {
 		if r := &requests[i]; r.key != nil && !r.lax() {
-			h.replays.fetch(h.replays.mark(authenticator(r.packet.authenticator())))
+			marks = append(marks, h.replays.mark(authenticator(r.packet.authenticator())))
 		}
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.replays.fetch(marks)
 }
 
 // take looks for a request. For a repeat it appends the answer to reply, nothing

@@ -183,10 +183,15 @@ func (s *Server) accept(r *request, g *core.Grant, l *lane) {
 
 // deliver ends the exchange of r with reply, and sends it.
 func (s *Server) deliver(r *request, reply []byte, l *lane) {
-	if s.answered(r, reply, l.clock()) {
-		s.reply(l, reply, &r.path)
-		s.seeRequest(r, outcome{reply: reply})
+	if !s.answered(r, reply, l.clock()) {
+		return
 	}
+	if l == nil && r.client.peer.queue.waits() {
+		s.sendSoon(&r.path, reply)
+	} else {
+		s.reply(l, reply, &r.path)
+	}
+	s.seeRequest(r, outcome{reply: reply})
 }
 
 // answered ends the exchange of r with reply, and says whether its device still

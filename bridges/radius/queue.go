@@ -49,6 +49,13 @@ func (q *queue) get() *request {
 	return q.pop()
 }
 
+// waits says whether there are requests that nobody works on.
+func (q *queue) waits() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.n > 0
+}
+
 func (q *queue) pop() *request {
 	r := q.waiting[q.first]
 	q.waiting[q.first] = nil

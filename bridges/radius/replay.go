@@ -96,14 +96,16 @@ func (r *replays) index(m replayMark) int {
 	return int(hi)
 }
 
-// fetch has the buckets of m fetched from memory.
-func (r *replays) fetch(m replayMark) {
+// fetch has the buckets of marks fetched from memory.
+func (r *replays) fetch(marks []replayMark) {
 	if len(r.pages) == 0 {
 		return
 	}
-	p := r.pages[r.index(m)]
-	for i := range 2 {
-		prefetch.Line(unsafe.Pointer(p.bucket(m, i)))
+	for _, m := range marks {
+		p := r.pages[r.index(m)]
+		for i := range 2 {
+			prefetch.Line(unsafe.Pointer(p.bucket(m, i)))
+		}
 	}
 }
 

@@ -75,12 +75,25 @@ func BenchmarkReplays(b *testing.B) {
 	for ; n < 3_000_000; n++ { // of a minute
 		r.add(r.mark(numbered(n)), now.Add(time.Duration(n)*20*time.Microsecond))
 	}
-	for b.Loop() {
-		at := now.Add(time.Duration(n) * 20 * time.Microsecond) // 50,000 a second
-		if r.seen(r.mark(numbered(n)), at) {
-			b.Fatal("it never came")
-		}
-		r.add(r.mark(numbered(n)), at)
-		n++
+	for name, together := range map[string]int{"one by one": 1, "together": atHand} {
+		b.Run(name, func(b *testing.B) {
+			var marks [atHand]replayMark
+			for i := 0; b.Loop(); i++ {
+				if i%together == 0 {
+					for j := range together {
+						marks[j] = r.mark(numbered(n + j))
+					}
+					if together > 1 {
+						r.fetch(marks[:])
+					}
+				}
+				at := now.Add(time.Duration(n) * 20 * time.Microsecond) // 50,000 a second
+				if r.seen(marks[i%together], at) {
+					b.Fatal("it never came")
+				}
+				r.add(marks[i%together], at)
+				n++
+			}
+		})
 	}
 }

@@ -24,6 +24,7 @@ type Server struct {
 	table   atomic.Pointer[table]
 	sockets []*socket
 	delays  *delays
+	crowd   crowd
 
 	sessions    Sessions     // nil: accounting is answered and kept nowhere
 	disconnects *disconnects // nil: there is no accounting
@@ -72,7 +73,7 @@ func Listen(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server
 
 // newServer is Listen without sockets.
 func newServer(config Config, v Verifier, memory Memory, log *slog.Logger) (*Server, error) {
-	s := &Server{verifier: v, memory: memory, log: log, delays: newDelays(), olds: sieve{every: time.Hour}}
+	s := &Server{verifier: v, memory: memory, log: log, delays: newDelays(), crowd: newCrowd(), olds: sieve{every: time.Hour}}
 	s.prompt, _ = v.(Prompt)
 	s.expecter, _ = v.(Expecter)
 	s.requests.New = func() any { return &request{buf: make([]byte, maxPacket)} }
@@ -156,6 +157,7 @@ func (s *Server) Serve(ctx context.Context) error {
 // start begins what a Server does beside reading.
 func (s *Server) start() {
 	s.running.Go(func() { s.delays.run(s.ctx, s.sendDelayed, s.flush) })
+	s.running.Go(func() { s.disperse(s.ctx) })
 }
 
 // Reload puts another configuration in place of the running one. Packets are
@@ -203,6 +205,7 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	s.running.Wait() // what was read is answered
 	if closing {
+		s.flush()
 		for _, k := range s.sockets {
 			errs = append(errs, k.close())
 		}
