@@ -123,7 +123,7 @@ func (s *Store) openIn(m mode) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.db, err = openDB(s.dir, s.log, m); err != nil {
+	if s.db, err = openDB(s.dir, s.log, m, s.space.floor); err != nil {
 		return err
 	}
 	s.mode = m

@@ -161,7 +161,7 @@ func (s *Store) start(verifyEvery time.Duration) error {
 // openDB turns Badger's errors and panics into ours. Whatever keeps Badger
 // from opening files that verify found right is no damage that we know of,
 // except where it panics.
-func openDB(dir string, log *slog.Logger, m mode) (db *badger.DB, err error) {
+func openDB(dir string, log *slog.Logger, m mode, floor int64) (db *badger.DB, err error) {
 	defer recovered(&err, "opening the store in "+dir)
 	defer func() {
 		p := recover()
@@ -172,7 +172,7 @@ func openDB(dir string, log *slog.Logger, m mode) (db *badger.DB, err error) {
 		}
 	}()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	opts := badgerOptions(dir, log)
+	opts := withLevels(badgerOptions(dir, log), floor)
 	switch m {
 	case calm:
 		opts = opts.WithNumCompactors(0).WithNumLevelZeroTablesStall(1 << 20)
@@ -212,6 +212,27 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 		WithDetectConflicts(false). // the committer is the only writer
 		WithMetricsEnabled(false).
 		WithLogger(badgerLog{log})
+}
+
+// The first level below the memtables' tables is written again with every few of
+// them. With Badger's own 10 MiB for it, a store of a million accounts has one
+// level more, and half as much again to do for each record that is written.
+const (
+	largestLevel  = 64 << 20
+	smallestLevel = 10 << 20 // as Badger has it
+	largestTable  = 4 << 20
+)
+
+// withLevels sizes the levels of tables. What is merged stands on the disk twice
+// meanwhile, and the floor must leave room for that: for some of the memtables'
+// tables with the first level, and beside them for a table with some ten of the
+// level below, which are no larger. Without a floor, nothing is known of the disk.
+func withLevels(o badger.Options, floor int64) badger.Options {
+	o.BaseLevelSize, o.BaseTableSize, o.TableSizeMultiplier = largestLevel, largestTable, 1
+	if floor > 0 && floor < 4*largestLevel {
+		o.BaseLevelSize, o.BaseTableSize = max(smallestLevel, floor/4), largestTable/2
+	}
+	return o
 }
 
 // Close ends all watches, waits for the write that is on its way, refuses
