@@ -41,7 +41,7 @@ const maxGroup = 1200 << 10
 // A request is a batch that waits for its answer.
 type request struct {
 	ctx    context.Context
-	batch  store.Batch
+	batch  store.Batch // of framedBatch
 	answer chan answer // has room for one, so that run never waits for the caller
 }
 
@@ -89,7 +89,7 @@ func (c *committer) apply(ctx context.Context, b store.Batch) (store.Revision, e
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	r := &request{ctx: ctx, batch: cloneBatch(b), answer: make(chan answer, 1)}
+	r := &request{ctx: ctx, batch: framedBatch(b), answer: make(chan answer, 1)}
 	select {
 	case c.requests <- r:
 	case <-c.stop:

@@ -1,7 +1,6 @@
 package badgerstore
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -32,25 +31,27 @@ func castagnoli(parts ...[]byte) uint32 {
 	return sum
 }
 
-// frame is the stored form of value at key.
-func frame(key []byte, r store.Revision, value []byte) []byte {
-	framed := make([]byte, frameHead, frameHead+len(value))
-	binary.BigEndian.PutUint64(framed, uint64(r))
-	binary.BigEndian.PutUint32(framed[8:], castagnoli(key, framed[:8], value))
-	return append(framed, value...)
+// frameOf returns room for a frame with a copy of value in it.
+func frameOf(value []byte) []byte {
+	return append(make([]byte, frameHead, frameHead+len(value)), value...)
 }
 
-// parseFrame is the reverse of frame, or ErrDamaged. The key is there twice, so
-// that nothing is copied. Nothing in the entry shares memory with framed.
-func parseFrame(key string, octets, framed []byte) (store.Entry, error) {
+// finish makes framed, which comes of frameOf, the stored form at key.
+func finish(framed, key []byte, r store.Revision) {
+	binary.BigEndian.PutUint64(framed, uint64(r))
+	binary.BigEndian.PutUint32(framed[8:], castagnoli(key, framed[:8], framed[frameHead:]))
+}
+
+// parseFrame returns what is in framed, the value as a view of it, or ErrDamaged.
+func parseFrame(framed, key []byte) (store.Revision, []byte, error) {
 	if len(framed) < frameHead || len(framed) > frameHead+store.MaxValue {
-		return store.Entry{}, fmt.Errorf("%w: what is stored at %q has %d octets", store.ErrDamaged, key, len(framed))
+		return 0, nil, fmt.Errorf("%w: what is stored at %q has %d octets", store.ErrDamaged, key, len(framed))
 	}
 	r, value := store.Revision(binary.BigEndian.Uint64(framed)), framed[frameHead:]
-	if r == 0 || binary.BigEndian.Uint32(framed[8:]) != castagnoli(octets, framed[:8], value) {
-		return store.Entry{}, fmt.Errorf("%w: what is stored at %q fails its checksum; restore a backup", store.ErrDamaged, key)
+	if r == 0 || binary.BigEndian.Uint32(framed[8:]) != castagnoli(key, framed[:8], value) {
+		return 0, nil, fmt.Errorf("%w: what is stored at %q fails its checksum; restore a backup", store.ErrDamaged, key)
 	}
-	return store.Entry{Key: key, Revision: r, Value: bytes.Clone(value)}, nil
+	return r, value, nil
 }
 
 // A link is what each transaction writes at lastKey: the revision of the

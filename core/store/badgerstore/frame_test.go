@@ -9,24 +9,31 @@ import (
 	"github.com/keywicket/keywicket/core/store"
 )
 
+// frame is the stored form of value at key.
+func frame(key string, r store.Revision, value []byte) []byte {
+	framed := frameOf(value)
+	finish(framed, []byte(key), r)
+	return framed
+}
+
 func TestFrame(t *testing.T) {
 	for _, value := range []string{"", "\x00", "value", strings.Repeat("v", store.MaxValue)} {
-		framed := frame([]byte("key"), 7, []byte(value))
-		e, err := parseFrame("key", []byte("key"), framed)
-		if err != nil || e.Key != "key" || string(e.Value) != value || e.Revision != 7 {
-			t.Fatalf("%d octets: %d octets at %d, error %v", len(value), len(e.Value), e.Revision, err)
+		framed := frame("key", 7, []byte(value))
+		r, got, err := parseFrame(framed, []byte("key"))
+		if err != nil || string(got) != value || r != 7 {
+			t.Fatalf("%d octets: %d octets at %d, error %v", len(value), len(got), r, err)
 		}
-		if _, err := parseFrame("kez", []byte("kez"), framed); !errors.Is(err, store.ErrDamaged) {
+		if _, _, err := parseFrame(framed, []byte("kez")); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("at another key: %v", err)
 		}
 		for at := 0; at < len(framed); at += 1 + len(framed)/100 {
 			framed[at] ^= 1
-			if _, err := parseFrame("key", []byte("key"), framed); !errors.Is(err, store.ErrDamaged) {
+			if _, _, err := parseFrame(framed, []byte("key")); !errors.Is(err, store.ErrDamaged) {
 				t.Errorf("octet %d of %d flipped: %v", at, len(framed), err)
 			}
 			framed[at] ^= 1
 		}
-		if _, err := parseFrame("key", []byte("key"), framed[:len(framed)-1]); !errors.Is(err, store.ErrDamaged) {
+		if _, _, err := parseFrame(framed[:len(framed)-1], []byte("key")); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("one octet cut off: %v", err)
 		}
 	}
@@ -34,16 +41,16 @@ func TestFrame(t *testing.T) {
 
 // What is taken for a value is one that frame makes of it, to the octet.
 func FuzzParseFrame(f *testing.F) {
-	f.Add("key", frame([]byte("key"), 1, []byte("value")))
-	f.Add("key", frame([]byte("key"), 1<<63, nil))
+	f.Add("key", frame("key", 1, []byte("value")))
+	f.Add("key", frame("key", 1<<63, nil))
 	f.Add("", []byte{})
 	f.Fuzz(func(t *testing.T, key string, framed []byte) {
-		e, err := parseFrame(key, []byte(key), framed)
+		r, value, err := parseFrame(framed, []byte(key))
 		switch {
 		case err != nil && !errors.Is(err, store.ErrDamaged):
 			t.Error(err)
-		case err == nil && !bytes.Equal(frame([]byte(e.Key), e.Revision, e.Value), framed):
-			t.Errorf("%x is taken for %+v", framed, e)
+		case err == nil && !bytes.Equal(frame(key, r, value), framed):
+			t.Errorf("%x is taken for %q at %d", framed, value, r)
 		}
 	})
 }

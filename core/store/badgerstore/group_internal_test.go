@@ -30,7 +30,7 @@ func newGroup(t *testing.T) *committer {
 }
 
 func ask(ctx context.Context, b ...store.Op) *request {
-	return &request{ctx: ctx, batch: b, answer: make(chan answer, 1)}
+	return &request{ctx: ctx, batch: framedBatch(b), answer: make(chan answer, 1)}
 }
 
 func putOp(key, value string) store.Op {

@@ -1,9 +1,9 @@
 package badgerstore
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -21,30 +21,31 @@ func stage(txn *badger.Txn, r *request, revision store.Revision) ([]store.Event,
 	}
 	present := make([]bool, len(r.batch))
 	for i, op := range r.batch {
-		e, ok, err := getIn(txn, op.Key)
+		found := store.Revision(0)
+		ok, err := viewIn(txn, dataKey(op.Key), func(r store.Revision, _ []byte) { found = r })
 		// Who makes no demand may overwrite what is damaged: that is how a
 		// single broken record is repaired.
 		if err != nil && (op.IfAbsent || op.IfRevision != 0) {
 			return nil, err
 		}
-		if op.IfAbsent && ok || op.IfRevision != 0 && (!ok || e.Revision != op.IfRevision) {
-			return nil, fmt.Errorf("%w: %q is at revision %d", store.ErrConflict, op.Key, e.Revision)
+		if op.IfAbsent && ok || op.IfRevision != 0 && (!ok || found != op.IfRevision) {
+			return nil, fmt.Errorf("%w: %q is at revision %d", store.ErrConflict, op.Key, found)
 		}
 		present[i] = ok || err != nil
 	}
-	var events []store.Event
+	events := make([]store.Event, 0, len(r.batch))
 	for i, op := range r.batch {
-		e := store.Entry{Key: op.Key, Revision: revision}
+		e, at := store.Entry{Key: op.Key, Revision: revision}, dataKey(op.Key)
 		switch {
 		case op.Action == store.Put:
-			at := dataKey(op.Key)
-			if err := txn.Set(at, frame(at[1:], revision, op.Value)); err != nil {
+			finish(op.Value, at[1:], revision)
+			if err := txn.Set(at, op.Value); err != nil {
 				return nil, fmt.Errorf("%w: %w", errStaged, err)
 			}
-			e.Value = op.Value
+			e.Value = op.Value[frameHead:]
 			events = append(events, store.Event{Entry: e})
 		case op.Action == store.Delete && present[i]:
-			if err := txn.Delete(dataKey(op.Key)); err != nil {
+			if err := txn.Delete(at); err != nil {
 				return nil, fmt.Errorf("%w: %w", errStaged, err)
 			}
 			events = append(events, store.Event{Deleted: true, Entry: e})
@@ -53,11 +54,14 @@ func stage(txn *badger.Txn, r *request, revision store.Revision) ([]store.Event,
 	return events, nil
 }
 
-func cloneBatch(b store.Batch) store.Batch {
-	c := make(store.Batch, len(b))
-	for i, op := range b {
-		op.Value = bytes.Clone(op.Value)
-		c[i] = op
+// framedBatch copies b. The values of the copy are in frames, as they are
+// written; stage finishes those.
+func framedBatch(b store.Batch) store.Batch {
+	c := slices.Clone(b)
+	for i := range c {
+		if c[i].Action == store.Put {
+			c[i].Value = frameOf(c[i].Value)
+		}
 	}
 	return c
 }

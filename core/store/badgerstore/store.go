@@ -312,37 +312,52 @@ func (e *absent) Error() string { return fmt.Sprintf("%v: %q", store.ErrNotFound
 
 func (e *absent) Unwrap() error { return store.ErrNotFound }
 
-// getIn reads one entry in txn, which may have pending writes; ok is false
-// when there is none.
+// getIn reads one entry in txn.
 func getIn(txn *badger.Txn, key string) (e store.Entry, ok bool, err error) {
-	item, err := txn.Get(dataKey(key))
+	ok, err = viewIn(txn, dataKey(key), func(r store.Revision, value []byte) {
+		e = store.Entry{Key: key, Revision: r, Value: bytes.Clone(value)}
+	})
+	return e, ok, err
+}
+
+// viewIn shows what is at a key of the database in txn, which may have pending
+// writes; ok is false when there is nothing.
+func viewIn(txn *badger.Txn, at []byte, show func(r store.Revision, value []byte)) (ok bool, err error) {
+	item, err := txn.Get(at)
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		return store.Entry{}, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return store.Entry{}, false, fmt.Errorf("%w: Badger cannot read %q: %w", store.ErrDamaged, key, err)
+		return false, fmt.Errorf("%w: Badger cannot read %q: %w", store.ErrDamaged, at[1:], err)
 	}
-	e, err = entryAt(item, key)
-	return e, err == nil, err
+	err = viewOf(item, show)
+	return err == nil, err
 }
 
-func entryOf(item *badger.Item) (store.Entry, error) {
+// viewOf shows what is in an item.
+func viewOf(item *badger.Item, show func(r store.Revision, value []byte)) error {
 	key, ok := bytes.CutPrefix(item.Key(), []byte{dataPrefix})
 	if !ok {
-		return store.Entry{}, fmt.Errorf("%w: a stored key %q is not ours", store.ErrDamaged, item.Key())
+		return fmt.Errorf("%w: a stored key %q is not ours", store.ErrDamaged, item.Key())
 	}
-	return entryAt(item, string(key))
-}
-
-// entryAt is entryOf of an item that is known to be at key.
-func entryAt(item *badger.Item, key string) (e store.Entry, err error) {
-	err = item.Value(func(framed []byte) (err error) {
-		e, err = parseFrame(key, item.Key()[1:], framed)
+	err := item.Value(func(framed []byte) error {
+		r, value, err := parseFrame(framed, key)
+		if err == nil {
+			show(r, value)
+		}
 		return err
 	})
 	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		err = fmt.Errorf("%w: Badger cannot read %q: %w", store.ErrDamaged, key, err)
 	}
+	return err
+}
+
+// entryOf copies what is in an item.
+func entryOf(item *badger.Item) (e store.Entry, err error) {
+	err = viewOf(item, func(r store.Revision, value []byte) {
+		e = store.Entry{Key: string(item.Key()[1:]), Revision: r, Value: bytes.Clone(value)}
+	})
 	return e, err
 }
 
