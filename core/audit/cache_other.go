@@ -4,3 +4,6 @@ package audit
 
 // dropCache does nothing here.
 func dropCache(file, int64, int64) {}
+
+// beginWriting does nothing here.
+func beginWriting(file, int64, int64) {}

@@ -132,7 +132,7 @@ func (w *writer) reopen(v *verifier) error {
 	if err != nil {
 		return err
 	}
-	w.file, w.size, w.cached, w.opened, w.events = f, v.size, v.size, v.opened, v.events
+	w.file, w.size, w.begun, w.cached, w.opened, w.events = f, v.size, v.size, v.size, v.opened, v.events
 	return nil
 }
 

@@ -29,6 +29,10 @@ const (
 	// keptOctets is how much of the end of a file stays in memory at least
 	// until more is forced to the disk.
 	keptOctets = 1 << 20
+
+	// beginOctets is how much may wait for the next time that lines are forced
+	// to the disk. Whoever records must not fill the buffer until that is done.
+	beginOctets = 4 << 20
 )
 
 // A writer puts lines into files. What it could not write it keeps, to the
@@ -41,6 +45,7 @@ type writer struct {
 	file   file
 	number uint64
 	size   int64 // octets in the file
+	begun  int64 // up to where the system was told to begin to write to the disk
 	cached int64 // from where on they may be in memory
 	opened time.Time
 	events int // in the file, written or in out, without those of the log itself
@@ -150,6 +155,10 @@ func (w *writer) drain() error {
 			return err
 		}
 	}
+	if w.size-w.begun >= beginOctets {
+		beginWriting(w.file, w.begun, w.size-w.begun)
+		w.begun = w.size
+	}
 	w.doneEvents += w.inOut
 	w.doneOctets += w.inSize
 	w.inOut, w.inSize = 0, 0
@@ -245,7 +254,7 @@ func (w *writer) begin(f file, broken string) {
 	if w.number > 0 {
 		m.Previous = &Link{Number: w.number, MAC: hex.EncodeToString(w.chain.last[:])}
 	}
-	w.file, w.number, w.size, w.cached, w.events, w.next = f, w.number+1, 0, 0, 0, false
+	w.file, w.number, w.size, w.begun, w.cached, w.events, w.next = f, w.number+1, 0, 0, 0, 0, false
 	w.opened = w.opt.Now()
 	w.own(core.Event{Kind: EventOpened}, m)
 	w.doom()
