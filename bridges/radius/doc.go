@@ -11,9 +11,13 @@
 // Verifier, reply. Up to the duplicates nothing is decoded, nothing is read
 // from a store and nothing is allocated.
 //
+// What was read together goes that way together (lane): sixteen at a time are
+// proved, and for those that are genuine what the later steps need is computed and
+// fetched from memory. Nothing is decided by that.
+//
 // Silence is an answer here: when a fault is ours the device then asks its
 // next server, where a Reject would lock its user out.
 //
-// The package depends on core and core/proof. It reads no file and no
+// The package depends on core, core/proof and core/prefetch. It reads no file and no
 // configuration of its own.
 package radius

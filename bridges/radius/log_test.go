@@ -142,8 +142,29 @@ func TestCounters(t *testing.T) {
 	})
 }
 
-// FuzzRequest sends anything at all, signed or not, to an engine that grants
-// nothing: nothing may come out as an Access-Accept, and every reply is signed.
+// A promptEngine decides every clear text at once: it grants testPassword to one
+// account alone.
+type promptEngine struct {
+	*fakeEngine
+	typed []string
+}
+
+const grantedName = "granted@contoso.com"
+
+func (*promptEngine) Expect([][]byte) {}
+
+func (e *promptEngine) VerifyText(a *core.Attempt, name, typed []byte, g *core.Grant) (bool, error) {
+	if a.Account = string(name); a.Account == grantedName && string(typed) == testPassword {
+		*g = core.Grant{Account: a.Account}
+		return true, nil
+	}
+	e.typed = append(e.typed, string(typed))
+	return true, denied(core.ReasonWrong)
+}
+
+// FuzzRequest sends anything at all, signed or not, between two good requests, to
+// an engine that grants nothing else: these two get an Access-Accept, and nothing
+// but them, every reply is signed, and a password is read as it was sent.
 func FuzzRequest(f *testing.F) {
 	f.Add(papRequest(1, testName, "wrong"), true)
 	f.Add(unsignedRequest(2, testName, "wrong", attr(33, "state")), false)
@@ -152,8 +173,9 @@ func FuzzRequest(f *testing.F) {
 	f.Add(rawPacket(12, 5, testAuthenticator(5), emptyMA), true)
 	f.Add(rawPacket(1, 6, testAuthenticator(6), emptyMA, attr(1, "\xff"), attr(31, "\xff\x00"), attr(6, "\x00\x00\x00\x11")), true)
 	f.Add(hexFile(f, "rfc2865-7.1-request.hex"), false)
+	f.Add(papRequest(7, testName, strings.Repeat("a long password ", 8)), false)
 	f.Fuzz(func(t *testing.T, raw []byte, sign bool) {
-		engine := &fakeEngine{}
+		engine := &promptEngine{fakeEngine: &fakeEngine{}}
 		engine.verify = func(_ context.Context, a core.Attempt) (core.Grant, error) {
 			if len(a.Device) > maxDevice || len(a.Account) > maxValue {
 				t.Errorf("attempt %+v", a)
@@ -175,20 +197,51 @@ func FuzzRequest(f *testing.F) {
 		if sign && p.parse(raw) == dropNone && p.signatures == 1 && raw[p.signature+1] == 18 {
 			raw = signRequest(p.raw, testSecret)
 		}
-		s.handle(raw, &at, &l)
+		id := byte(0)
+		if len(raw) > 1 {
+			id = raw[1]
+		}
+		requests := map[byte][]byte{id: raw}
+		for _, good := range []byte{id + 1, id + 2} {
+			requests[good] = papRequest(50*256+int(good), grantedName, testPassword)
+		}
+		for _, request := range [][]byte{requests[id+1], raw, requests[id+2]} {
+			s.open(request, &at, &l)
+		}
+		s.admitAll(&l)
 		s.running.Wait()
+		for _, typed := range engine.typed {
+			if p.parse(raw) != dropNone {
+				t.Fatalf("%q was read of %x", typed, raw)
+			}
+			hidden, _ := p.hiddenPassword()
+			text := make([]byte, len(hidden))
+			s.table.Load().names[c.Name].keys[0].reveal(text, hidden, p.authenticator())
+			if !strings.HasPrefix(string(text), typed) || strings.Trim(string(text[len(typed):]), "\x00") != "" {
+				t.Fatalf("%q was read of %x", typed, text)
+			}
+		}
 		due, _ := s.delays.take(time.Now().Add(time.Hour))
 		for d := due; d != nil; d = d.next {
 			s.sendDelayed(d)
 		}
+		accepted := 0
 		for _, one := range sock.sent {
-			checkReply(t, one.reply, raw, testSecret)
-			if one.reply[0] == codeAccessAccept && raw[0] != codeStatusServer {
+			request := requests[one.reply[1]]
+			checkReply(t, one.reply, request, testSecret)
+			switch {
+			case one.reply[0] != codeAccessAccept || request[0] == codeStatusServer:
+			case one.reply[1] == id:
 				t.Fatalf("Access-Accept for %x", raw)
+			default:
+				accepted++
 			}
-			if len(one.reply) > len(raw) {
-				t.Errorf("%d octets for %d", len(one.reply), len(raw))
+			if len(one.reply) > len(request) {
+				t.Errorf("%d octets for %d", len(one.reply), len(request))
 			}
+		}
+		if accepted != 2 {
+			t.Errorf("%d good requests were accepted, of 2", accepted)
 		}
 		if s.counters.dropped[dropPanic].Load() != 0 {
 			t.Fatal("a panic was caught")
