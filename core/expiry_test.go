@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,37 @@ func TestA11ByDate(t *testing.T) {
 		}
 		f.reopen()
 		wantReason(t, name+", reopened", f.try(text.Canonical()), core.ReasonExpired)
+	}
+}
+
+// TestUseIsNoted: a use in the second half of the time is noted in the account's
+// record by the flush, whichever rule sets the time, so that a sign-in later on
+// need not read what happened before.
+func TestUseIsNoted(t *testing.T) {
+	for name, set := range map[string]func(p *core.Policy, own *core.Profile){
+		"unused":                       func(p *core.Policy, _ *core.Profile) { p.UnusedAfter = 30 * day },
+		"first use":                    func(p *core.Policy, _ *core.Profile) { p.FirstUseWithin = 30 * day },
+		"unused, of the profile":       func(_ *core.Policy, own *core.Profile) { own.UnusedAfter = 30 * day },
+		"first use, of the profile":    func(_ *core.Policy, own *core.Profile) { own.FirstUseWithin = 30 * day },
+		"unused, and longer otherwise": func(p *core.Policy, own *core.Profile) { p.UnusedAfter, own.UnusedAfter = 300*day, 30*day },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, func(f *fixture) {
+				own := f.policy.Profiles[core.DefaultProfile]
+				set(&f.policy, &own)
+				f.policy.Profiles[core.DefaultProfile] = own
+			})
+			_, text := f.addAlain()
+			f.pass(20 * day)
+			must(t, f.try(text))
+			must(t, f.Flush(f.ctx))
+			f.pass(20 * day)
+			f.store.forgetCounts()
+			must(t, f.try(text))
+			if gets, _ := f.store.count(); slices.Contains(gets, "activity/"+alain) {
+				t.Errorf("it had to read %q", gets)
+			}
+		})
 	}
 }
 

@@ -27,7 +27,7 @@ type Reader struct {
 // b, and the rest is the reader's: it holds until the next call.
 func (r *Reader) Account(b []byte) (*Account, error) {
 	m := &r.account
-	m.Reset()
+	r.Clear()
 	r.makeRoom(b)
 	if r.read(b, m) {
 		return m, nil
@@ -59,7 +59,6 @@ func (r *Reader) makeRoom(b []byte) {
 			tags++
 		}
 	}
-	r.Clear()
 	r.passwords = slices.Grow(r.passwords[:0], passwords)
 	r.pointers = slices.Grow(r.pointers[:0], passwords)
 	r.texts = slices.Grow(r.texts[:0], 2*passwords)

@@ -87,9 +87,10 @@ func TestReaderParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	more := strings.Repeat("x", 40) // so that it reaches what stands behind
 	for _, a := range []*record.Account{want, got} {
 		for _, p := range a.AppPasswords[:2] {
-			p.Id, p.Tag.Tag = append(p.Id, 'x'), append(p.Tag.Tag, 'x')
+			p.Id, p.Tag.Tag = append(p.Id, more...), append(p.Tag.Tag, more...)
 			p.Services, p.Methods = append(p.Services, "x"), append(p.Methods, "x")
 			p.Services[0], p.Methods[0] = "y", "y"
 		}
