@@ -32,7 +32,7 @@ type lane struct {
 
 	names   [][]byte      // of those at hand
 	sums    *digest.Batch // nil before the first
-	granted []*request    // that wait for their reply to be signed
+	replied []*request    // whose replies wait to be signed
 }
 
 // clock is when the datagrams at hand were read, which is recent enough for all
@@ -63,7 +63,7 @@ func (s *Server) admitAll(l *lane) {
 			}
 			s.panicked(v)
 		}
-		l.n, l.granted = 0, l.granted[:0]
+		l.n, l.replied = 0, l.replied[:0]
 	}()
 	s.prove(l)
 	l.fetch()
@@ -79,8 +79,8 @@ func (s *Server) admitAll(l *lane) {
 		}
 	}
 	l.sign()
-	for _, r := range l.granted {
-		s.deliver(r, r.reply, l)
+	for _, r := range l.replied {
+		s.dispatch(r, l)
 	}
 }
 
@@ -168,24 +168,24 @@ func (l *lane) unmask() {
 	l.sums.Wipe()
 }
 
-// sign is key.sign for the replies of all that were granted.
+// sign is key.sign for all replies.
 func (l *lane) sign() {
 	l.begin()
-	for _, r := range l.granted {
+	for _, r := range l.replied {
 		copy(r.reply[4:headerLen], r.packet.authenticator())
 		copy(l.sums.Text(r.key.mac, len(r.reply)), r.reply)
 	}
 	l.sums.Make()
-	for i, r := range l.granted {
+	for i, r := range l.replied {
 		copy(r.reply[headerLen+2:], l.sums.Sum(i)[:])
 	}
 	l.begin()
-	for _, r := range l.granted {
+	for _, r := range l.replied {
 		octets := l.sums.Text(nil, len(r.reply)+len(r.key.secret))
 		copy(octets[copy(octets, r.reply):], r.key.secret)
 	}
 	l.sums.Make()
-	for i, r := range l.granted {
+	for i, r := range l.replied {
 		copy(r.reply[4:headerLen], l.sums.Sum(i)[:])
 	}
 }

@@ -173,12 +173,40 @@ func (s *Server) accept(r *request, g *core.Grant, l *lane) {
 		s.trouble(r, "Access-Accept not sent", err)
 		return
 	}
-	if l != nil { // with the others
-		l.granted = append(l.granted, r)
+	s.complete(r, reply, 0, l)
+}
+
+// complete has reply signed, and sent at its time. That comes with the others where
+// there is a lane.
+func (s *Server) complete(r *request, reply []byte, wait time.Duration, l *lane) {
+	r.reply, r.wait = reply, wait
+	if l != nil {
+		l.replied = append(l.replied, r)
 		return
 	}
 	r.key.sign(reply, r.packet.authenticator())
-	s.deliver(r, reply, l)
+	s.dispatch(r, nil)
+}
+
+// dispatch sends the reply of r, which is signed: an Access-Reject when it is time,
+// and if its client has not had too many.
+func (s *Server) dispatch(r *request, l *lane) {
+	p, now, due := r.client.peer, l.clock(), r.arrived.Add(r.wait)
+	switch {
+	case r.reply[0] == codeAccessAccept:
+		s.deliver(r, r.reply, l)
+	case r.wait >= wheelStep && due.After(now): // less is no delay
+		if !s.delays.add(due, r.client.mostDelayed(r.wait), r.reply, &r.path, p, r.exchange) {
+			s.hush(r, dropDelayFull)
+			return
+		}
+		r.exchange = nil // it waits with the reply
+		s.seeRequest(r, outcome{reply: r.reply, wait: r.wait})
+	case !p.failures.pass(now):
+		s.hush(r, dropFailureRate)
+	default:
+		s.deliver(r, r.reply, l)
+	}
 }
 
 // deliver ends the exchange of r with reply, and sends it.
@@ -217,20 +245,7 @@ func (s *Server) reject(r *request, account string, l *lane) {
 	if most := uint64(wait / 4); most > 0 {
 		wait += time.Duration(s.verifier.Jitter(account) % (most + 1))
 	}
-	p, now, due := r.client.peer, l.clock(), r.arrived.Add(wait)
-	switch {
-	case wait >= wheelStep && due.After(now): // less is no delay
-		if !s.delays.add(due, r.client.mostDelayed(wait), reply, &r.path, p, r.exchange) {
-			s.hush(r, dropDelayFull)
-			return
-		}
-		r.exchange = nil // it waits with the reply
-		s.seeRequest(r, outcome{reply: reply, wait: wait})
-	case !p.failures.pass(now):
-		s.hush(r, dropFailureRate)
-	default:
-		s.deliver(r, reply, l)
-	}
+	s.complete(r, reply, wait, l)
 }
 
 // mostDelayed is how many Rejects of c may wait, each for wait: as many as may

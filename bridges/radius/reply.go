@@ -77,6 +77,7 @@ func (b *replyBuilder) seal(k *key, p *packet) ([]byte, error) {
 	return reply, err
 }
 
+// reject makes the Access-Reject to r, in the room that r has for it, not yet signed.
 func (r *request) reject() ([]byte, error) {
 	b := r.begin(codeAccessReject)
 	if r.mschap != nil {
@@ -84,7 +85,7 @@ func (r *request) reject() ([]byte, error) {
 	}
 	b.echo(&r.packet)
 	r.reply = b.buf
-	return b.seal(r.key, &r.packet)
+	return b.end()
 }
 
 // begin begins the reply to r, in the room that r has for it.

@@ -46,8 +46,9 @@ type request struct {
 	exchange *exchange
 	arrived  time.Time
 
-	reply    []byte // room for it
-	buf      []byte // for a packet of its own, where it outlives the datagram
+	reply    []byte        // room for it
+	wait     time.Duration // after arrived, until it goes out
+	buf      []byte        // for a packet of its own, where it outlives the datagram
 	password [maxPassword]byte
 	mask     [maxPassword]byte // that its password is hidden with under key, if
 	masks    int               // blocks of it are known
