@@ -149,39 +149,46 @@ func netipPort(n int) netip.AddrPort {
 	return netip.AddrPortFrom(testSource.Addr(), uint16(1024+n/256))
 }
 
-// R22: at most 200 failures a second for a client, repeats included.
+// R22: at most 200 failures a second for a client, repeats included, with a delay
+// and without.
 func TestR22FailuresPerSecond(t *testing.T) {
-	inBubble(t, testConfig(), &fakeEngine{}, func(h *harness) {
-		start := time.Now()
-		for n := range 2000 { // 500 a second for 4 s
-			h.path.from = netipPort(n)
-			h.ask(papRequest(n, testName, "wrong"))
-			h.later(2 * time.Millisecond)
+	atOnce := testConfig()
+	atOnce.RejectDelay = 1
+	for name, config := range map[string]Config{"delayed": testConfig(), "at once": atOnce} {
+		t.Run(name, func(t *testing.T) { inBubble(t, config, &fakeEngine{}, failuresPerSecondHold) })
+	}
+}
+
+func failuresPerSecondHold(h *harness) {
+	start := time.Now()
+	for n := range 2000 { // 500 a second for 4 s
+		h.path.from = netipPort(n)
+		h.ask(papRequest(n, testName, "wrong"))
+		h.later(2 * time.Millisecond)
+	}
+	h.later(5 * time.Second)
+	all := h.replies()
+	for i := range all {
+		if i >= failuresPerSecond && all[i].at.Sub(all[i-failuresPerSecond].at) < time.Second {
+			h.t.Fatalf("201 Rejects within %v", all[i].at.Sub(all[i-failuresPerSecond].at))
 		}
-		h.later(5 * time.Second)
-		all := h.replies()
-		for i := range all {
-			if i >= failuresPerSecond && all[i].at.Sub(all[i-failuresPerSecond].at) < time.Second {
-				t.Fatalf("201 Rejects within %v", all[i].at.Sub(all[i-failuresPerSecond].at))
-			}
-		}
-		if n := len(all); n < 800 {
-			t.Errorf("%d Rejects in %v, want about 200 a second", n, time.Since(start))
-		}
-		if h.s.counters.dropped[dropFailureRate].Load() == 0 {
-			t.Error("nothing counted")
-		}
-		again := papRequest(2000, testName, "wrong")
+	}
+	if n := len(all); n < 800 {
+		h.t.Errorf("%d Rejects in %v, want about 200 a second", n, time.Since(start))
+	}
+	if h.s.counters.dropped[dropFailureRate].Load() == 0 {
+		h.t.Error("nothing counted")
+	}
+	again := papRequest(2000, testName, "wrong")
+	h.ask(again)
+	h.later(3 * time.Second)
+	h.reply(again, codeAccessReject)
+	for range 1000 {
 		h.ask(again)
-		h.later(3 * time.Second)
-		h.reply(again, codeAccessReject)
-		for range 1000 {
-			h.ask(again)
-		}
-		if n := len(h.replies()); n != failuresPerSecond {
-			t.Errorf("%d Rejects at once for repeats, want %d", n, failuresPerSecond)
-		}
-	})
+	}
+	if n := len(h.replies()); n != failuresPerSecond {
+		h.t.Errorf("%d Rejects at once for repeats, want %d", n, failuresPerSecond)
+	}
 }
 
 // R25: whoever guesses locks nobody out.
