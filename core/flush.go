@@ -13,9 +13,10 @@ import (
 	"github.com/keywicket/keywicket/core/store"
 )
 
-// Bounds of a batch of activity records, well below the store's.
+// Bounds of a batch of activity records: as many as a store takes, for each batch
+// costs a sync, and well below its octets.
 const (
-	flushOps   = 64
+	flushOps   = store.MaxOps
 	flushBytes = store.MaxBatch / 2
 
 	maxWriters = 4 // batches that are being written at the same time
