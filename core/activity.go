@@ -2,17 +2,22 @@ package core
 
 import (
 	"cmp"
+	"hash/maphash"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
+	inboxes      = 1 << 6       // parts of the accounts
 	maxFresh     = 1 << 18      // attempts that wait to be grouped; more are lost
 	crowd        = maxFresh / 2 // and are not left waiting for the next flush
 	maxDoings    = 1 << 17      // accounts of which something is not written; what happens at others is lost
 	maxStrangers = 1 << 12      // names without a record whose attempts are kept in memory
+
+	breathAttempts = 1 << 10
 
 	// An account with busy attempts since it was written, and written lately,
 	// is written again between seldomFrom and seldomTo later (rule A12:
@@ -24,15 +29,16 @@ const (
 
 // An activity collects what happens at sign-in until it is written: attempts
 // and last uses, bounded in number. A sign-in only appends to a list; whoever
-// writes groups it by account.
+// writes groups it by account. There are many such lists, each for a part of the
+// accounts, so that what is known of those of a list fits into the processor's
+// cache while it is grouped.
 type activity struct {
-	mu       sync.Mutex
-	fresh    attempts      // as they came
-	grouping attempts      // being grouped
-	spare    [][]attemptAt // empty chunks for fresh
-	lost     uint64        // attempts that found no room
+	seed    maphash.Seed
+	inboxes [inboxes]inbox
+	waiting atomic.Int64  // attempts in all of them that are not being grouped
+	lost    atomic.Uint64 // attempts that found no room
 
-	crowded chan struct{} // a token: fresh is a crowd
+	crowded chan struct{} // a token: a crowd waits
 
 	flushing  sync.Mutex           // one groups and writes at a time
 	strangers map[*doings]struct{} // that have no record to be written to
@@ -42,22 +48,24 @@ type activity struct {
 }
 
 func newActivity() *activity {
-	return &activity{strangers: make(map[*doings]struct{}), byName: make(map[string]*doings), crowded: make(chan struct{}, 1)}
+	return &activity{seed: maphash.MakeSeed(), strangers: make(map[*doings]struct{}), byName: make(map[string]*doings), crowded: make(chan struct{}, 1)}
+}
+
+// inbox returns where the attempts at the account called name wait.
+func (a *activity) inbox(name string) *inbox {
+	return &a.inboxes[maphash.String(a.seed, name)%inboxes]
 }
 
 // add notes one attempt.
 func (a *activity) add(at attemptAt) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.fresh.n >= maxFresh {
-		a.lost++
+	n := a.waiting.Add(1)
+	if n > maxFresh {
+		a.waiting.Add(-1)
+		a.lost.Add(1)
 		return
 	}
-	if a.fresh.isFull() {
-		a.fresh.chunks = append(a.fresh.chunks, a.emptyChunk())
-	}
-	a.fresh.add(at)
-	if a.fresh.n == crowd {
+	a.inbox(at.name).add(&at)
+	if n == crowd {
 		select {
 		case a.crowded <- struct{}{}:
 		default:
@@ -65,51 +73,28 @@ func (a *activity) add(at attemptAt) {
 	}
 }
 
-// emptyChunk returns a chunk for fresh.
-func (a *activity) emptyChunk() []attemptAt {
-	n := len(a.spare)
-	if n == 0 {
-		return make([]attemptAt, 0, chunkLength)
-	}
-	chunk := a.spare[n-1]
-	a.spare[n-1], a.spare = nil, a.spare[:n-1]
-	return chunk
-}
-
-// lostCount returns how many attempts found no room.
-func (a *activity) lostCount() uint64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.lost
-}
-
 // group brings the attempts that came into groups by account, which take less
 // room, and says whether so many accounts wait that they should be written. The
 // caller holds flushing.
 func (a *activity) group() (many bool) {
-	a.mu.Lock()
-	a.grouping, a.fresh = a.fresh, attempts{}
-	a.mu.Unlock()
-	lost := uint64(0)
-	for _, chunk := range a.grouping.chunks { // nobody changes it meanwhile
-		for i := range chunk {
-			if d := a.doingsFor(&chunk[i]); d != nil {
-				d.add(&chunk[i].happened)
+	breath := 0
+	for i := range a.inboxes {
+		b := &a.inboxes[i]
+		list := b.begin()
+		a.waiting.Add(-int64(list.n))
+		for at := range list.all {
+			if d := a.doingsFor(at); d != nil {
+				d.add(&at.happened)
 			} else {
-				lost++
+				a.lost.Add(1)
 			}
 		}
-		breathe()
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, chunk := range a.grouping.chunks {
-		if clear(chunk); len(a.spare) < maxSpare {
-			a.spare = append(a.spare, chunk[:0])
+		if breath += list.n; breath >= breathAttempts {
+			breath = 0
+			breathe()
 		}
+		b.end()
 	}
-	a.grouping = attempts{}
-	a.lost += lost
 	return len(a.byName) >= maxDoings/2
 }
 
@@ -156,15 +141,16 @@ func (a *activity) find(name string) *doings {
 // pending returns a copy of what is not written of name. Unless the caller holds
 // flushing, some of it may be there twice.
 func (a *activity) pending(name string) (all happenings) {
-	a.mu.Lock() // nothing is grouped meanwhile that was not found before
-	defer a.mu.Unlock()
+	b := a.inbox(name)
+	b.mu.Lock() // nothing is grouped meanwhile that was not found before
+	defer b.mu.Unlock()
 	if d := a.find(name); d != nil {
 		d.mu.Lock()
 		all.addAfter(&d.writing)
 		all.addAfter(&d.fresh)
 		d.mu.Unlock()
 	}
-	for _, list := range []attempts{a.grouping, a.fresh} {
+	for _, list := range []*attempts{&b.grouping, &b.fresh} {
 		for at := range list.all {
 			if at.name == name {
 				all.add(&at.happened)
@@ -176,9 +162,10 @@ func (a *activity) pending(name string) (all happenings) {
 
 // forget drops what is not written of name. The caller holds flushing.
 func (a *activity) forget(name string) {
-	a.mu.Lock()
-	a.fresh.forget(name)
-	a.mu.Unlock()
+	b := a.inbox(name)
+	b.mu.Lock()
+	a.waiting.Add(-int64(b.fresh.forget(name)))
+	b.mu.Unlock()
 	if d := a.find(name); d != nil {
 		a.drop(d)
 	}

@@ -19,7 +19,7 @@ func BenchmarkGroup(b *testing.B) {
 	b.ReportAllocs()
 	for n := 0; n < b.N; {
 		b.StopTimer()
-		for ; n < b.N && activity.fresh.n < crowd; n++ {
+		for ; n < b.N && activity.waiting.Load() < crowd; n++ {
 			of := accounts[rand.IntN(len(accounts))]
 			h := happened{at: now, service: "radius/vpn1", source: "192.0.2.7", device: "02-00-00-00-00-01", method: proof.MethodCleartext, ref: Ref{ID: of.name[:16], Name: "phone"}}
 			activity.add(attemptAt{of.name, of, h})

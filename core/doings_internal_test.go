@@ -181,11 +181,11 @@ func TestActivityIsBounded(t *testing.T) {
 		t.Error("called for too early")
 	}
 	sign(crowd-1, maxFresh+7)
-	if len(a.crowded) != 1 || a.lost != 7 {
-		t.Errorf("called for %d times, %d lost, want 7", len(a.crowded), a.lost)
+	if len(a.crowded) != 1 || a.lost.Load() != 7 {
+		t.Errorf("called for %d times, %d lost, want 7", len(a.crowded), a.lost.Load())
 	}
-	if many, want := a.group(), uint64(7+maxFresh-maxDoings); !many || len(a.byName) != maxDoings || a.lost != want {
-		t.Errorf("many %v: %d accounts are kept, %d attempts lost, want %d", many, len(a.byName), a.lost, want)
+	if many, want := a.group(), uint64(7+maxFresh-maxDoings); !many || len(a.byName) != maxDoings || a.lost.Load() != want {
+		t.Errorf("many %v: %d accounts are kept, %d attempts lost, want %d", many, len(a.byName), a.lost.Load(), want)
 	}
 }
 

@@ -30,5 +30,5 @@ type Stats struct {
 func (e *Engine) Stats() Stats {
 	accounts, octets := e.cache.stats()
 	sessions, lostSessions := e.sessions.stats()
-	return Stats{Sessions: sessions, LostSessions: lostSessions, CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lostCount(), ClockBehind: e.clock.behind(), ClockApart: e.apart.Load(), Resealing: e.resealing.Load()}
+	return Stats{Sessions: sessions, LostSessions: lostSessions, CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lost.Load(), ClockBehind: e.clock.behind(), ClockApart: e.apart.Load(), Resealing: e.resealing.Load()}
 }
