@@ -176,6 +176,26 @@ func TestS7EachStepOnce(t *testing.T) {
 	wantKind(t, "with the clock set back", f.CheckCode(f.ctx, alain, codeOf(t, uri, f.clock())), core.KindDenied)
 }
 
+// TestC2CodesGoByTheWall: after the clock was wrong for a while, and expiry goes by
+// what it said, security codes are those of the time that it is.
+func TestC2CodesGoByTheWall(t *testing.T) {
+	f := newFixture(t, nil)
+	_, err := f.AddAccount(f.ctx, alain, nil, nil)
+	must(t, err)
+	f.pass(100 * day)
+	_ = f.try(otherText(t)) // so that it is seen
+	f.pass(-100 * day)
+	uri, err := f.Enroll(f.ctx, alain)
+	must(t, err)
+	_, err = f.Confirm(f.ctx, alain, codeOf(t, uri, f.clock()), core.NewAppPassword{})
+	must(t, err)
+	f.pass(time.Minute)
+	must(t, f.CheckCode(f.ctx, alain, codeOf(t, uri, f.clock())))
+	if f.Stats().ClockBehind < 99*day {
+		t.Errorf("the clock is said to be %s behind", f.Stats().ClockBehind)
+	}
+}
+
 // TestConfirmUsesItsStep: the code that ended the enrolment is used up.
 func TestConfirmUsesItsStep(t *testing.T) {
 	f := newFixture(t, nil)
