@@ -74,7 +74,7 @@ func (a *app) demo(ctx context.Context, dir string) error {
 	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	a.out = &watchedWriter{a.out, fail}
+	a.out = &watchedWriter{Writer: a.out, fail: fail}
 	err = serve(ctx, f, newLog(a.err, config.Log{Level: "warn", Format: config.LogText}), func(d *daemon) {
 		if err := a.demoShow(ctx, d, dir, port); err != nil {
 			fail(err)
@@ -87,13 +87,17 @@ func (a *app) demo(ctx context.Context, dir string) error {
 	return err
 }
 
-// A watchedWriter tells when nobody reads any more.
+// A watchedWriter tells when nobody reads any more. Attempts are printed while
+// the demo says what to try.
 type watchedWriter struct {
 	io.Writer
+	mu   sync.Mutex
 	fail func(error)
 }
 
 func (w *watchedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	n, err := w.Writer.Write(b)
 	if err != nil {
 		w.fail(err)
@@ -193,18 +197,13 @@ func (a *app) demoCommands(dir string) {
 }
 
 // A demoScreen prints each attempt as it comes in.
-type demoScreen struct {
-	app *app
-	mu  sync.Mutex
-}
+type demoScreen struct{ app *app }
 
 // Record prints e, if it is an attempt.
 func (s *demoScreen) Record(e core.Event) error {
 	if e.Kind != core.EventAttempt {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	what := "GRANTED"
 	if e.AppPassword.Name != "" {
 		what += fmt.Sprintf(" with %q", line(e.AppPassword.Name))
