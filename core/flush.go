@@ -19,8 +19,8 @@ const (
 	flushOps   = store.MaxOps
 	flushBytes = store.MaxBatch / 2
 
-	maxWriters = 4 // batches that are being written at the same time
-	breathOps  = 8 // records, which take half a millisecond
+	maxWriters = 4  // batches that are being written at the same time
+	breathOps  = 32 // records, which take less than half a millisecond
 )
 
 // flushTime is how long a store may take for what was collected.
