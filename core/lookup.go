@@ -109,7 +109,8 @@ func (e *Engine) readAccount(ctx context.Context, name string) (*record.Account,
 // for another.
 func (e *Engine) readAccountIn(ctx context.Context, name string, room *recordRoom) (*record.Account, store.Revision, error) {
 	known := e.cache.generation(name) // before, for what another reads meanwhile is newer
-	rec, key := &record.Account{}, record.PrefixAccount+name
+	var rec *record.Account
+	key := record.PrefixAccount + name
 	entry, err := e.store.Get(ctx, key)
 	switch err = storeError("read account", err); KindOf(err) {
 	case 0:
@@ -118,7 +119,7 @@ func (e *Engine) readAccountIn(ctx context.Context, name string, room *recordRoo
 			return err
 		})
 	case KindNotFound:
-		err = nil
+		rec, err = &record.Account{}, nil
 	}
 	if err == nil && rec.Generation < known {
 		err = &Error{Op: "read account", Kind: KindDamaged, Err: fmt.Errorf("the record is of generation %d, and %d was there before: an older copy was put back", rec.Generation, known)}
