@@ -287,16 +287,19 @@ func (a *account) forgotten(t taggedText, now time.Time) bool {
 
 // size estimates how many octets of memory a takes.
 func (a *account) size() int {
-	size := 1000 + len(a.dir.ID) + 2*len(a.dir.Name) + 120*len(a.deleted)
+	size := 900 + len(a.dir.ID) + 2*len(a.dir.Name) + 120*len(a.deleted) // passwords and tags in few are in that
 	for _, g := range a.dir.Groups {
 		size += 32 + len(g)
 	}
 	for k, v := range a.dir.Attributes {
 		size += 64 + len(k) + len(v)
 	}
+	if n := len(a.passwords); n > fewPasswords {
+		size += 120 * n
+	}
 	for i := range a.passwords {
 		p := &a.passwords[i]
-		size += 136 + len(p.ref.Name)
+		size += 16 + len(p.ref.Name)
 		if r := p.rare; r != nil {
 			size += 200 + len(r.pin) + 160*(len(r.material.current)+len(r.material.previous))
 		}
@@ -304,8 +307,10 @@ func (a *account) size() int {
 			size += 64 + len(r.Name) + len(r.Value)
 		}
 	}
-	for _, g := range a.tags {
-		size += 48 + 32*len(g.tags)
+	for i, g := range a.tags {
+		if n := len(g.tags); i > 0 || n > fewPasswords {
+			size += 48 + 32*n
+		}
 	}
 	return size
 }

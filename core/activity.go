@@ -214,12 +214,13 @@ func (d *doings) begin(due bool, now time.Time) (begun, idle bool) {
 	case due && waits && d.fresh.n >= busy:
 		return false, false
 	}
-	d.fresh, d.writing = d.writing, d.fresh // which is empty
+	d.fresh, d.writing = d.writing, d.fresh // writing was empty
 	d.tried = 0
 	return true, false
 }
 
-// written ends the writing of d. The caller holds flushing.
+// written ends the writing of d, at which something more may have been grouped
+// meanwhile. The caller holds flushing.
 func (a *activity) written(d *doings, now time.Time, outcome writeOutcome) {
 	d.mu.Lock()
 	n := d.writing.n
@@ -229,20 +230,24 @@ func (a *activity) written(d *doings, now time.Time, outcome writeOutcome) {
 		if n >= busy { // not all of them again at the same moment
 			d.waits = now.Add(seldomFrom + rand.N(seldomTo-seldomFrom))
 		}
-	} else { // nothing was grouped meanwhile: fresh is empty
+	} else {
+		if d.fresh.n > 0 {
+			d.writing.addAfter(&d.fresh)
+			d.fresh.empty()
+		}
 		d.fresh, d.writing = d.writing, d.fresh
 	}
 	if outcome == writeNowhere {
 		d.tried = n
 	}
-	isBusy := !d.waits.IsZero()
+	isNeeded := d.fresh.n > 0 || !d.waits.IsZero()
 	d.mu.Unlock()
 	switch {
 	case outcome == writeNowhere:
 		a.strange(d)
 	case outcome == writeDone:
 		delete(a.strangers, d)
-		if !isBusy {
+		if !isNeeded {
 			a.drop(d)
 		}
 	}

@@ -31,7 +31,7 @@ type doings struct {
 
 	mu      sync.Mutex
 	fresh   happenings // what is to be written
-	writing happenings // what is being written; only one of the two has any
+	writing happenings // what is being written, and came before
 	tried   int        // attempts in fresh that have no record to be written to
 	waits   time.Time  // until when they wait while there are many; zero if they were few lately
 

@@ -89,6 +89,42 @@ func TestPending(t *testing.T) {
 	}
 }
 
+// TestGroupedWhileWriting: what is grouped while an account is being written is not
+// lost, however the writing ends, and is written next, after what came before it.
+func TestGroupedWhileWriting(t *testing.T) {
+	for name, tt := range map[string]struct {
+		outcome writeOutcome
+		want    []string
+	}{
+		"done":    {writeDone, []string{"2", "3"}},
+		"failed":  {writeFailed, []string{"1", "2", "3"}},
+		"nowhere": {writeNowhere, []string{"1", "2", "3"}},
+	} {
+		a, now, of := newActivity(), time.Now(), new(account)
+		sign := func(device string) { a.add(attemptAt{"alain", of, happened{device: device, ref: Ref{ID: "1"}}}) }
+		sign("1")
+		d := a.take(true, now)[0]
+		sign("2")
+		a.group()
+		if got := a.devices(t, "alain"); !slices.Equal(got, []string{"1", "2"}) {
+			t.Errorf("%s: while it is written, %q are pending", name, got)
+		}
+		a.written(d, now, tt.outcome)
+		sign("3")
+		if got := a.devices(t, "alain"); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q are pending, want %q", name, got, tt.want)
+		}
+		taken := a.take(true, now)
+		if len(taken) != 1 || taken[0].writing.n != len(tt.want) || taken[0].writing.usages[0].count != uint64(len(tt.want)) || taken[0].fresh.n != 0 {
+			t.Fatalf("%s: %d are to be written: %+v", name, len(taken), taken)
+		}
+		a.written(taken[0], now, writeDone)
+		if got := a.devices(t, "alain"); len(got) != 0 || len(a.byName) != 0 {
+			t.Errorf("%s: at the end %q are pending, %d accounts", name, got, len(a.byName))
+		}
+	}
+}
+
 // TestDoingsOfTwoReadings: an account that was read again, while a sign-in still
 // had it as it was before, has the same doings; and when these are gone neither
 // leads to them any more.

@@ -80,18 +80,21 @@ func (e *Engine) flushAnd(ctx context.Context, due bool) error {
 func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[string]time.Time, firstErr error) {
 	e.activity.flushing.Lock()
 	defer e.activity.flushing.Unlock()
-	f := &flush{engine: e, now: e.opt.Now(), batch: newFlushBatch(), writers: make(chan struct{}, maxWriters)}
+	f := &flush{engine: e, now: e.opt.Now(), writers: make(chan struct{}, maxWriters)}
 	if e.policy.Load().endsUnused() {
 		f.used = make(map[string]map[string]time.Time)
 	}
 	for i, d := range e.activity.take(due, f.now) {
 		if i%breathOps == breathOps-1 {
 			breathe()
+			f.makeRoom()
 		}
 		f.add(ctx, d)
 	}
 	f.apply(ctx)
-	f.all.Wait()
+	for range maxWriters { // all have written
+		f.wait()
+	}
 	f.keep(e.noteTime(ctx))
 	return f.used, f.err
 }
@@ -107,7 +110,6 @@ type flush struct {
 	history history    // room for the one that was read
 
 	writers chan struct{} // a token for each batch that is being written
-	all     sync.WaitGroup
 
 	mu   sync.Mutex
 	used map[string]map[string]time.Time // last uses that were written, by account and id; nil where nobody asks
@@ -124,6 +126,30 @@ type flushBatch struct {
 
 func newFlushBatch() flushBatch {
 	return flushBatch{ops: make(store.Batch, 0, flushOps), of: make([]*doings, 0, flushOps), values: make([]byte, 0, flushOps<<9)}
+}
+
+// makeRoom groups what came meanwhile if it is a crowd: it would be lost where the
+// store takes its time.
+func (f *flush) makeRoom() {
+	if f.engine.activity.waiting.Load() >= crowd {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.engine.activity.group()
+	}
+}
+
+// wait waits until a batch more may be written, and makes room meanwhile.
+func (f *flush) wait() {
+	often := time.NewTicker(10 * time.Millisecond)
+	defer often.Stop()
+	for {
+		select {
+		case f.writers <- struct{}{}:
+			return
+		case <-often.C:
+			f.makeRoom()
+		}
+	}
 }
 
 // keep keeps the first error.
@@ -155,6 +181,9 @@ func (f *flush) end(all []*doings, outcome writeOutcome) {
 
 // add puts the record of d into the batch.
 func (f *flush) add(ctx context.Context, d *doings) {
+	if f.batch.ops == nil {
+		f.batch = newFlushBatch()
+	}
 	op, outcome, err := store.Op{}, writeFailed, error(nil)
 	if !f.isAway() {
 		op, outcome, err = f.activityOp(ctx, d)
@@ -175,12 +204,12 @@ func (f *flush) add(ctx context.Context, d *doings) {
 // wrote in between makes the batch wait for the next time.
 func (f *flush) apply(ctx context.Context) {
 	b := f.batch
-	f.batch = newFlushBatch()
+	f.batch = flushBatch{}
 	if len(b.ops) == 0 {
 		return
 	}
-	f.writers <- struct{}{}
-	f.all.Go(func() {
+	f.wait()
+	go func() {
 		outcome := writeDone
 		_, err := f.engine.store.Apply(ctx, b.ops)
 		if err != nil && (errors.Is(err, store.ErrConflict) || !f.engine.isWritten(ctx, b.ops[0])) { // else only the answer was lost
@@ -189,7 +218,7 @@ func (f *flush) apply(ctx context.Context) {
 		}
 		f.end(b.of, outcome)
 		<-f.writers
-	})
+	}()
 }
 
 // activityOp returns what writes the record of d, or why there is nothing to write.

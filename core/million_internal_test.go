@@ -37,7 +37,7 @@ func (everybody) Watch(ctx context.Context) (<-chan directory.Change, error) {
 	return c, nil
 }
 
-func openBench(b *testing.B, opt Options) *Engine {
+func openBench(b testing.TB, opt Options) *Engine {
 	b.Helper()
 	e, err := Open(b.Context(), opt)
 	if err != nil {
@@ -53,7 +53,7 @@ func accountName(i int) string { return fmt.Sprintf("user%07d@contoso.com", i) }
 
 // populate writes n accounts with perAccount app passwords each, and returns
 // the text of one of each.
-func populate(b *testing.B, e *Engine, n int) []secret.Text {
+func populate(b testing.TB, e *Engine, n int) []secret.Text {
 	texts := make([]secret.Text, n)
 	var batch store.Batch
 	for i := range n {
