@@ -144,7 +144,7 @@ func (l *lane) unmask() {
 	l.begin()
 	for i := range l.n {
 		r := &l.requests[i]
-		if r.key == nil {
+		if r.masks = 0; r.key == nil {
 			continue
 		}
 		hidden, _ := r.packet.hiddenPassword()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -103,6 +104,58 @@ func TestR7ReadTogether(t *testing.T) {
 	}
 	if dropped["bad-message-authenticator"] != 2*rounds || dropped["bad-length"] != rounds {
 		t.Errorf("dropped %v", dropped)
+	}
+}
+
+// R12: what is not genuine stands in nobody's way, wherever it comes among what is:
+// each genuine request is answered as it deserves.
+func TestR12ReadTogether(t *testing.T) {
+	const accounts, requests = 7, 40 * atHand
+	e := newRealEngine(t, accounts, nil)
+	var logged bytes.Buffer
+	s, err := newServer(testConfig(testClient()), e, nil, slog.New(slog.NewTextHandler(&logged, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	settle(t, e)
+	sock, l := &fakeSocket{}, &lane{}
+	random := rand.New(rand.NewPCG(1, 2))
+	want := map[byte][]byte{} // by identifier
+	bad := 0
+	for n := range requests {
+		raw := papRequest(n, e.names[n%accounts], e.texts[n%accounts])
+		if random.IntN(2) == 0 {
+			raw = flipMA(raw)
+			bad++
+		} else {
+			want[byte(n)] = raw
+		}
+		at := &path{sock: sock, from: testSource}
+		if s.open(raw, at, l) || random.IntN(20) == 0 {
+			s.admitAll(l)
+		}
+		if byte(n) != 255 && n != requests-1 {
+			continue
+		}
+		s.admitAll(l)
+		s.running.Wait()
+		for _, one := range sock.sent {
+			raw := want[one.reply[1]]
+			checkReply(t, one.reply, raw, testSecret)
+			if one.reply[0] != codeAccessAccept {
+				t.Fatalf("request %d got code %d", one.reply[1], one.reply[0])
+			}
+			delete(want, one.reply[1])
+		}
+		if len(want) > 0 {
+			t.Fatalf("until request %d, %d got no reply", n, len(want))
+		}
+		sock.sent = nil
+	}
+	dropped := s.Counters().Dropped
+	if dropped["bad-message-authenticator"] != uint64(bad) || dropped["panic"] != 0 || strings.Contains(logged.String(), "panic") {
+		t.Errorf("%d were not genuine; dropped %v", bad, dropped)
 	}
 }
 
