@@ -2,7 +2,6 @@ package core
 
 import (
 	"hash/maphash"
-	"unsafe"
 
 	"github.com/keywicket/keywicket/core/prefetch"
 )
@@ -36,7 +35,7 @@ func (c *cache) fetchSlot(hash nameHash) {
 	s := c.lock(hash)
 	defer s.mu.Unlock()
 	if s.table.n > 0 {
-		prefetch.Line(unsafe.Pointer(&s.table.slots[s.table.home(hash)]))
+		prefetch.Value(&s.table.slots[s.table.home(hash)])
 	}
 }
 
@@ -45,7 +44,6 @@ func (c *cache) fetchAccount(hash nameHash) {
 	s := c.lock(hash)
 	defer s.mu.Unlock()
 	if a := s.table.get(hash); a != nil {
-		prefetch.Line(unsafe.Pointer(a))
 		prefetch.Value(a)
 	}
 }
@@ -53,8 +51,8 @@ func (c *cache) fetchAccount(hash nameHash) {
 // fetchTexts has the beginning and the end of the texts fetched, which what is
 // decided is recorded with.
 func (a *account) fetchTexts() {
-	prefetch.Line(unsafe.Pointer(unsafe.StringData(a.name)))
+	prefetch.Text(a.name)
 	if n := len(a.passwords); n > 0 {
-		prefetch.Line(unsafe.Pointer(unsafe.StringData(a.passwords[n-1].ref.Name)))
+		prefetch.Text(a.passwords[n-1].ref.Name)
 	}
 }

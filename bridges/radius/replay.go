@@ -4,7 +4,6 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"time"
-	"unsafe"
 
 	"github.com/keywicket/keywicket/core/prefetch"
 )
@@ -104,7 +103,7 @@ func (r *replays) fetch(marks []replayMark) {
 	for _, m := range marks {
 		p := r.pages[r.index(m)]
 		for i := range 2 {
-			prefetch.Line(unsafe.Pointer(p.bucket(m, i)))
+			prefetch.Value(p.bucket(m, i))
 		}
 	}
 }

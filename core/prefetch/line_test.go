@@ -28,6 +28,7 @@ func TestValue(t *testing.T) {
 		page[n] = 1
 		prefetch.Value(&page)
 		prefetch.Value(&page[n])
+		prefetch.Text(string(page[:n]))
 	}
 }
 
