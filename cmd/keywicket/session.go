@@ -184,6 +184,14 @@ func endingText(n *controlv1.SessionEnding) string {
 	return client + " did not answer" + detail
 }
 
+// printTaken prints as JSON an account that something was taken from, and what
+// became of its sessions.
+func (a *app) printTaken(account *controlv1.Account, endings []*controlv1.SessionEnding) error {
+	j := toAccountJSON(account)
+	j.Sessions = toEndingsJSON(endings)
+	return a.printJSON(j)
+}
+
 func toEndingsJSON(all []*controlv1.SessionEnding) []endingJSON {
 	list := []endingJSON{}
 	for _, n := range all {

@@ -152,9 +152,7 @@ func (a *app) twoStepOff() *cobra.Command {
 		}
 		endings := a.endings(ctx, d, args[0], since)
 		if asJSON {
-			j := toAccountJSON(account)
-			j.Sessions = toEndingsJSON(endings)
-			return a.printJSON(j)
+			return a.printTaken(account, endings)
 		}
 		a.printf("Two-step verification is off for %s; its %d app passwords do not work%s.\n", line(account.Name), account.AppPasswords, endingsText(endings))
 		return nil

@@ -134,9 +134,7 @@ func (a *app) userChange(use, short string, enabled bool) *cobra.Command {
 		}
 		endings := a.endings(ctx, d, args[0], since)
 		if asJSON {
-			j := toAccountJSON(account)
-			j.Sessions = toEndingsJSON(endings)
-			return a.printJSON(j)
+			return a.printTaken(account, endings)
 		}
 		a.printf("%s is %s%s.\n", line(account.Name), enabledWord(account.Enabled), endingsText(endings))
 		return nil
