@@ -30,6 +30,7 @@ type lane struct {
 	source netip.Addr
 	known  *client
 
+	macs    [atHand][digestLen]byte
 	names   [][]byte      // of those at hand
 	sums    *digest.Batch // nil before the first
 	replied []*request    // whose replies wait to be signed
@@ -95,24 +96,19 @@ func (l *lane) begin() {
 // prove finds out which requests are genuine.
 func (s *Server) prove(l *lane) {
 	l.begin()
+	var first [atHand]*[digestLen]byte // what its Message-Authenticator is by the first key
 	for i := range l.n {
 		r := &l.requests[i]
 		if p := &r.packet; p.signed() {
-			octets := l.sums.Text(r.client.live(r.arrived)[0].mac, len(p.raw))
+			first[i] = &l.macs[i]
+			octets := l.sums.Text(r.client.live(r.arrived)[0].mac, len(p.raw), first[i])
 			copy(octets, p.raw)
 			clear(octets[p.signature+2:][:digestLen])
 		}
 	}
 	l.sums.Make()
-	n := 0
 	for i := range l.n {
-		r := &l.requests[i]
-		var first *[digestLen]byte
-		if r.packet.signed() {
-			first = l.sums.Sum(n)
-			n++
-		}
-		s.authenticate(r, first)
+		s.authenticate(&l.requests[i], first[i])
 	}
 }
 
@@ -151,20 +147,12 @@ func (l *lane) unmask() {
 		r.masks = len(hidden) / digestLen
 		before := r.packet.authenticator()
 		for at := 0; at < len(hidden); at += digestLen {
-			octets := l.sums.Text(nil, len(r.key.secret)+digestLen)
+			octets := l.sums.Text(nil, len(r.key.secret)+digestLen, (*[digestLen]byte)(r.mask[at:]))
 			copy(octets[copy(octets, r.key.secret):], before)
 			before = hidden[at : at+digestLen]
 		}
 	}
 	l.sums.Make()
-	n := 0
-	for i := range l.n {
-		r := &l.requests[i]
-		for j := range r.masks {
-			copy(r.mask[j*digestLen:], l.sums.Sum(n)[:])
-			n++
-		}
-	}
 	l.sums.Wipe()
 }
 
@@ -173,19 +161,14 @@ func (l *lane) sign() {
 	l.begin()
 	for _, r := range l.replied {
 		copy(r.reply[4:headerLen], r.packet.authenticator())
-		copy(l.sums.Text(r.key.mac, len(r.reply)), r.reply)
+		copy(l.sums.Text(r.key.mac, len(r.reply), (*[digestLen]byte)(r.reply[headerLen+2:])), r.reply)
 	}
 	l.sums.Make()
-	for i, r := range l.replied {
-		copy(r.reply[headerLen+2:], l.sums.Sum(i)[:])
-	}
 	l.begin()
 	for _, r := range l.replied {
-		octets := l.sums.Text(nil, len(r.reply)+len(r.key.secret))
+		octets := l.sums.Text(nil, len(r.reply)+len(r.key.secret), (*[digestLen]byte)(r.reply[4:]))
 		copy(octets[copy(octets, r.reply):], r.key.secret)
 	}
 	l.sums.Make()
-	for i, r := range l.replied {
-		copy(r.reply[4:headerLen], l.sums.Sum(i)[:])
-	}
+	l.sums.Wipe()
 }

@@ -46,7 +46,7 @@ type text struct {
 	key  *Key // nil: MD5 alone
 	at   int  // in room, and then its padding
 	size int
-	sum  [Size]byte
+	sum  *[Size]byte // where it goes
 }
 
 // A Batch makes sums. It is for one goroutine.
@@ -92,17 +92,15 @@ func (b *Batch) Wipe() {
 }
 
 // Text adds a text of so many octets, and returns where to write them before
-// anything else is added. With a key its HMAC is made, else its MD5.
-func (b *Batch) Text(k *Key, size int) []byte {
+// anything else is added. Make writes its sum to sum, which nobody reads before:
+// with a key its HMAC, else its MD5.
+func (b *Batch) Text(k *Key, size int, sum *[Size]byte) []byte {
 	at := len(b.room)
 	whole := (size + 8 + block) / block * block
 	b.room = slices.Grow(b.room, whole)[:at+whole]
-	b.texts = append(b.texts, text{key: k, at: at, size: size})
+	b.texts = append(b.texts, text{key: k, at: at, size: size, sum: sum})
 	return b.room[at : at+size : at+size]
 }
-
-// Sum returns the sum of the i-th text since Reset, once it is made.
-func (b *Batch) Sum(i int) *[Size]byte { return &b.texts[i].sum }
 
 // Make makes the sums of all texts since Reset.
 func (b *Batch) Make() {
