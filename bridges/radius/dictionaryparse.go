@@ -100,17 +100,18 @@ func (p *dictionaryParser) file(name string, from origin) {
 
 func (p *dictionaryParser) line(in *block, fields []string, at origin) {
 	word, rest := strings.ToUpper(fields[0]), fields[1:]
-	want := map[string][2]int{ // how many words follow
-		"ATTRIBUTE": {3, 4}, "VALUE": {3, 3}, "VENDOR": {2, 3}, "BEGIN-VENDOR": {1, 2}, "END-VENDOR": {1, 1},
-		"BEGIN-TLV": {1, 1}, "END-TLV": {1, 1}, "$INCLUDE": {1, 1},
+	forms := map[string]string{ // what follows; the last may be left out where it is in brackets
+		"ATTRIBUTE": "NAME NUMBER TYPE [FLAGS]", "VALUE": "ATTRIBUTE NAME NUMBER", "VENDOR": "NAME NUMBER [format=…]", "BEGIN-VENDOR": "NAME [parent=…]",
+		"END-VENDOR": "NAME", "BEGIN-TLV": "NAME", "END-TLV": "NAME", "$INCLUDE": "FILE",
 	}
-	n, known := want[word]
+	form, known := forms[word]
+	most := len(strings.Fields(form))
 	switch {
 	case !known:
-		p.fault(at, "%s begins no line of a dictionary; there are %s", quoteShort(fields[0]), strings.Join(slices.Sorted(maps.Keys(want)), ", "))
+		p.fault(at, "%s begins no line of a dictionary; there are %s", quoteShort(fields[0]), strings.Join(slices.Sorted(maps.Keys(forms)), ", "))
 		return
-	case len(rest) < n[0] || len(rest) > n[1]:
-		p.fault(at, "%s has %d words after it, and wants %d", word, len(rest), n[0])
+	case len(rest) > most || len(rest) < most-strings.Count(form, "["):
+		p.fault(at, "%s has %d words after it; write it as %s %s", word, len(rest), word, form)
 		return
 	}
 	switch word {
@@ -373,7 +374,7 @@ func (p *dictionaryParser) finish() (*Dictionary, []DictionaryFault) {
 			p.fault(v.at, "%s has no numbers that could have names", e.name)
 		case v.number > limit && limit > 0 && e.cannot == "":
 			p.fault(v.at, "%d does not fit; values of %s go up to %d", v.number, e.name, limit)
-		case known >= 0 && e.values[known].number != v.number:
+		case known >= 0 && e.values[known].number != v.number && !misprint(e, v):
 			p.fault(v.at, "the value %s of %s is %d already", quoteShort(v.name), e.name, e.values[known].number)
 		case known < 0:
 			e.values = append(e.values, v.namedNumber)

@@ -160,7 +160,7 @@ func TestDevice(t *testing.T) {
 	const mac = "00:11:22:aa:bb:cc"
 	for station, want := range map[string]string{
 		"00-11-22-AA-BB-CC": mac, "00-11-22-aa-bb-cc": mac, "00:11:22:aa:bb:cc": mac, "00:11:22:AA:BB:CC": mac, "0011.22aa.bbcc": mac,
-		"001122aabbcc": mac, "001122AABBCC": mac, "001122-aabbcc": mac, "0011-22aa-bbcc": mac, " 00-11-22-AA-BB-CC ": mac, "00.11.22.aa.bb.cc": mac,
+		"00 11 22 aa bb cc": mac, "0011 22AA BBCC": mac, "001122aabbcc": mac, "001122AABBCC": mac, "001122-aabbcc": mac, "0011-22aa-bbcc": mac, " 00-11-22-AA-BB-CC ": mac, "00.11.22.aa.bb.cc": mac,
 		"00-11-22:aa-bb-cc": "00-11-22:aa-bb-cc", "0-01122aabbcc": "0-01122aabbcc", "001122aabbcc-": "001122aabbcc-", "-001122aabbcc": "-001122aabbcc",
 		"00-11-22-AA-BB": "00-11-22-AA-BB", "00-11-22-AA-BB-CC-DD": "00-11-22-AA-BB-CC-DD", "00-11-22-AA-BB-CC:net": mac, "00-11-22-AA-BB-CC:": "00-11-22-AA-BB-CC:",
 		"001122aabbcc:Guest Wi-Fi": mac, "0011.22aa.bbcc:00": mac, "00:11:22:AA:BB:CC:net": "00:11:22:AA:BB:CC:net", "00:11:22:aa:bb:cc:dd:ee": "0:11:22:aa:bb:cc:dd:ee",

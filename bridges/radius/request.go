@@ -245,7 +245,7 @@ func macAddress(s []byte) (string, bool) {
 			out[n+n/2] = c
 			n++
 			group++
-		case (c == '-' || c == ':' || c == '.') && group > 0 && (separator == 0 || separator == c) && (size == 0 || size == group):
+		case (c == '-' || c == ':' || c == '.' || c == ' ') && group > 0 && (separator == 0 || separator == c) && (size == 0 || size == group):
 			separator, size, group = c, group, 0
 		default:
 			return "", false
