@@ -347,14 +347,17 @@ func (d *daemon) Reload(ctx context.Context) (warnings []string, err error) {
 	if err := policy.Validate(); err != nil {
 		return nil, err
 	}
+	var c radius.Config
+	if d.radius != nil {
+		var faults config.Faults
+		if c, faults = radiusConfig(f); len(faults) > 0 {
+			return nil, faults.Err()
+		}
+	}
 	if err := d.plugins.apply(ctx, f); err != nil {
 		return nil, err
 	}
 	if d.radius != nil {
-		c, faults := radiusConfig(f)
-		if len(faults) > 0 {
-			return nil, faults.Err()
-		}
 		if err := d.radius.Reload(c); err != nil {
 			return nil, err
 		}
@@ -370,26 +373,4 @@ func (d *daemon) Reload(ctx context.Context) (warnings []string, err error) {
 		warnings = append(warnings, w.Error())
 	}
 	return warnings, nil
-}
-
-// fixed returns what differs between the two and needs a restart.
-func fixed(old, now *config.File) error {
-	var faults config.Faults
-	same := func(same bool, key ...string) {
-		if !same {
-			faults = append(faults, now.Fault("this cannot change while running; restart keywicket for it", key...))
-		}
-	}
-	same(old.DataDir == now.DataDir, "data_dir")
-	same(old.Keyring == now.Keyring, "keyring")
-	same(old.Audit == now.Audit, "audit")
-	same(old.Control == now.Control, "control")
-	same(old.Log == now.Log, "log")
-	same(old.Directory == now.Directory, "directory")
-	same(old.Store == now.Store, "store")
-	same((old.Radius == nil) == (now.Radius == nil), "radius")
-	same((old.PAM == nil) == (now.PAM == nil), "pam")
-	same(old.PAM == nil || now.PAM == nil || old.PAM.Socket == now.PAM.Socket, "pam", "socket")
-	same((old.Metrics == nil) == (now.Metrics == nil) && (old.Metrics == nil || *old.Metrics == *now.Metrics), "metrics")
-	return faults.Err()
 }

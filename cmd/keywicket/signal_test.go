@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -147,7 +148,12 @@ func TestReloadOfFixed(t *testing.T) {
 	o := s.enroll(alain)
 	s.edit(`listen = ["127.0.0.1:0"]`, `listen = ["127.0.0.1:0", "127.0.0.2:0"]`)
 	s.edit("[log]", "[log]\nlevel = \"warn\"")
-	s.refused(2, "restart keywicket", "", "reload")
+	refused := s.refused(2, "restart keywicket", "", "reload")
+	for _, want := range []string{`keywicket\.toml:\d+: radius\.listen: `, `keywicket\.toml:\d+: log: `} {
+		if !regexp.MustCompile(want).MatchString(refused.err) {
+			t.Errorf("no %s in %s", want, refused.err)
+		}
+	}
 	s.expect(accept, alain, o.first.Password)
 }
 
