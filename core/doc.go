@@ -11,4 +11,7 @@
 // in a cache bounded in octets, which the store's and the directory's Watch
 // keep right. Last use and history are collected in memory and written in
 // batches, so that a successful sign-in costs no write.
+//
+// Where app passwords are in use is for core/session to know. The engine holds
+// its table, and tells it which app passwords still work.
 package core

@@ -16,6 +16,7 @@ import (
 	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/internal/record"
 	"github.com/keywicket/keywicket/core/keyring"
+	"github.com/keywicket/keywicket/core/session"
 	"github.com/keywicket/keywicket/core/store"
 )
 
@@ -65,7 +66,7 @@ type Engine struct {
 	watches  watches
 	locks    [1024]sync.Mutex // by account: writers of one account take turns
 	activity *activity
-	sessions *sessions
+	sessions *session.Table
 	failures *failures // of sign-ins, by service and device
 	mains    *failures // of main passwords, by account
 	codes    *failures // of security codes, by account
@@ -98,8 +99,9 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	if err := opt.Policy.Validate(); err != nil {
 		return nil, err
 	}
+	late := &lateStore{Store: opt.Store}
 	e := &Engine{
-		store: opt.Store, directory: opt.Directory, keys: opt.Keyring, opt: opt, log: opt.Log,
+		store: late, directory: opt.Directory, keys: opt.Keyring, opt: opt, log: opt.Log,
 		cache:    newCache(opt.CacheBytes),
 		scopes:   newScopes(),
 		failures: newFailures(opt.Now),
@@ -111,12 +113,12 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 		lapses:    make(chan string, maxLapses),
 	}
 	e.activity = newActivity()
-	e.sessions = newSessions()
+	e.sessions = e.newSessions()
 	e.policy.Store(opt.Policy.clone())
 	e.clock.wall = opt.Now
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e.stop = stop
-	if err := e.openStore(ctx, background); err != nil {
+	if err := e.openStore(ctx, background, late); err != nil {
 		stop()
 		return nil, err
 	}
@@ -126,8 +128,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 		e.wantReseal()
 	}
 	e.done.Go(func() { e.resealLoop(background) })
-	e.done.Go(func() { e.sessionWriter(background) })
-	e.done.Go(func() { e.sessionLoop(background) })
+	e.done.Go(func() { e.sessions.Run(background) })
 	e.done.Go(func() { e.lapseLoop(background) })
 	return e, nil
 }
@@ -171,7 +172,7 @@ func (e *Engine) Close() error {
 	e.done.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
-	err := errors.Join(e.Flush(ctx), e.writeSessions(ctx, true))
+	err := errors.Join(e.Flush(ctx), storeError("close", e.sessions.Flush(ctx)))
 	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnavailable) {
 		e.log.Warn("the latest uses and attempts are not kept", "err", err)
 		return nil // sign-in goes on without them, and so does stopping
@@ -186,7 +187,7 @@ func (e *Engine) SetPolicy(p Policy) error {
 		return err
 	}
 	e.policy.Store(p.clone())
-	e.sessions.suspectAll()
+	e.sessions.SuspectAll()
 	return nil
 }
 

@@ -61,15 +61,13 @@ func (s *lateStore) Watch(ctx context.Context, prefix string) (<-chan store.Even
 // openStore reads the store's first record, or makes it. A store that does not
 // answer may be late: then it is tried again until it does, and whatever it turns
 // out to be, it is not used before it is known to be the right one.
-func (e *Engine) openStore(ctx, background context.Context) error {
-	late := &lateStore{Store: e.store}
-	e.store = late
+func (e *Engine) openStore(ctx, background context.Context, late *lateStore) error {
 	opening := func(ctx context.Context) error {
 		ctx = context.WithValue(ctx, openingKey{}, true)
 		if err := e.openMeta(ctx); err != nil {
 			return err
 		}
-		return e.loadSessions(ctx)
+		return sessionError("open", e.sessions.Load(ctx))
 	}
 	err := opening(ctx)
 	if err == nil {

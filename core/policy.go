@@ -10,6 +10,7 @@ import (
 
 	"github.com/keywicket/keywicket/core/proof"
 	"github.com/keywicket/keywicket/core/secret"
+	"github.com/keywicket/keywicket/core/session"
 )
 
 // MaxLimit is the most app passwords that an account may have (rule A3).
@@ -148,8 +149,8 @@ func (p Profile) faults() (faults []error) {
 			fault("method %q is none", m)
 		}
 	}
-	if p.Sessions < 0 || p.Sessions > maxSessionsOf {
-		fault("%d sessions; 0 to %d are allowed", p.Sessions, maxSessionsOf)
+	if p.Sessions < 0 || p.Sessions > session.MaxPerAppPassword {
+		fault("%d sessions; 0 to %d are allowed", p.Sessions, session.MaxPerAppPassword)
 	}
 	for _, d := range []time.Duration{p.ExpiresAfter, p.UnusedAfter, p.FirstUseWithin} {
 		if d < 0 {

@@ -1,107 +1,41 @@
 package core
 
 import (
-	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
+
+	"github.com/keywicket/keywicket/core/session"
 )
 
-// A SessionEvent is what a SessionReport tells of.
-type SessionEvent uint8
-
-const (
-	_              SessionEvent = iota
-	SessionStarts               // it began
-	SessionGoesOn               // it is still there
-	SessionStopped              // it is over
-)
-
-// A SessionReport is what a bridge was told of a session by the client that
-// has it. Texts may be empty where the client did not say.
-type SessionReport struct {
-	Event  SessionEvent
-	Client string // who reports, as in Attempt
-	ID     string // tells the session from every other one of Client; any octets
-
-	// Tokens has what came back of Grant.Session, if anything, among what else
-	// may have come. One is good for the client alone that it was given to.
-	Tokens [][]byte
-
-	Account string // as reported; counts only where a token has no room for it
-	Device  string // as in Attempt
-	Port    string // as in Attempt
-	Address string // that the device was given
-	Handle  []byte // what the bridge needs to end it
-
-	At        time.Time     // when it was so
-	For       time.Duration // how long the session had lasted by then; 0: not said
-	Every     time.Duration // how often the client reports; 0: not known
-	HasOctets bool          // the next two were said
-	OctetsIn  uint64        // from the device
-	OctetsOut uint64        // to the device
+func (e *Engine) newSessions() *session.Table {
+	return session.New(session.Options{
+		Store: e.store, Keyring: e.keys, Now: e.opt.Now, Log: e.log,
+		Standing: e.standings, Ended: e.recordEnding, Damaged: e.recordDamaged,
+	})
 }
-
-// A Session is an app password in use, as a client reported it.
-type Session struct {
-	Account     string
-	AppPassword Ref
-	Client      string
-	Device      string
-	Address     string
-	Since       time.Time
-	OctetsIn    uint64 // from the device
-	OctetsOut   uint64 // to the device
-	Handle      []byte // of its SessionReport
-}
-
-var errForeignSession = &Error{Op: "report session", Kind: KindNotFound, Err: errors.New("the session is tied to no app password")}
 
 // ReportSession takes what a client says of a session. Nil means that it is
-// recorded: a beginning and an end are in the store then, the rest follows
-// within sessionFlush. KindNotFound means that nothing ties the session to an
-// app password, so that nothing is kept of it.
-//
-// What is reported is never believed beyond the client that reports it, and
-// decides no sign-in but by Profile.Sessions.
-func (e *Engine) ReportSession(ctx context.Context, r SessionReport) error {
-	key := sessionKeyOf(r.Client, r.ID)
-	t, tied := e.openTokens(r)
-	if !tied && !e.sessions.knows(key) {
-		return errForeignSession
-	}
-	var ref Ref
-	holds := true
-	if tied && !e.sessions.knowsAs(key, t) {
-		var err error
-		if ref, holds, err = e.ownerOf(ctx, t); err != nil {
-			return err
-		}
-	}
-	now := e.opt.Now()
-	name, ok := e.sessions.report(key, r, t, ref, now)
-	if !ok {
-		return errForeignSession
-	}
-	if !holds { // it was deleted before the client told of the session
-		e.sessions.suspect(name)
-	}
-	if r.Event == SessionGoesOn {
-		return nil
-	}
-	return e.sessions.written(ctx, key)
+// recorded. KindNotFound means that nothing ties the session to an app password,
+// so that nothing is kept of it. No report decides a sign-in but by
+// Profile.Sessions.
+func (e *Engine) ReportSession(ctx context.Context, r session.Report) error {
+	r.Account, _ = NormalizeAccount(r.Account) // what nobody can be called is nobody's name
+	return sessionError("report session", e.sessions.Report(ctx, r))
 }
 
 // ForgetSessions ends every session of client whose handle is of what began
 // anew: a device that was switched off has none.
 func (e *Engine) ForgetSessions(ctx context.Context, client string, of func(handle []byte) bool) error {
-	return e.sessions.written(ctx, e.sessions.forget(client, of, e.opt.Now())...)
+	return sessionError("forget sessions", e.sessions.Forget(ctx, client, of))
 }
 
 // Sessions returns the sessions of one account, or of all where account is
 // empty, by account and age.
-func (e *Engine) Sessions(account string) ([]Session, error) {
+func (e *Engine) Sessions(account string) ([]session.Session, error) {
 	name := ""
 	if account != "" {
 		var err error
@@ -109,38 +43,70 @@ func (e *Engine) Sessions(account string) ([]Session, error) {
 			return nil, err
 		}
 	}
-	all := e.sessions.list(name)
-	slices.SortFunc(all, func(a, b Session) int {
-		return cmp.Or(cmp.Compare(a.Account, b.Account), a.Since.Compare(b.Since), cmp.Compare(a.Client, b.Client), cmp.Compare(a.AppPassword.ID, b.AppPassword.ID))
-	})
-	return all, nil
+	return e.sessions.List(name), nil
 }
 
-// ownerOf says whose the token is, and whether that app password still works.
-func (e *Engine) ownerOf(ctx context.Context, t token) (ref Ref, holds bool, err error) {
-	ref = t.ref()
-	a, err := e.lookup(ctx, t.name)
+// EndSessionsWith has sessions ended by x once their app password does not hold
+// any more, whoever or whatever took it away.
+func (e *Engine) EndSessionsWith(x session.Ender) { e.sessions.EndWith(x) }
+
+// SessionEndings returns what came of the sessions of an account that were to
+// be ended since then, and waits for it as long as ctx lasts: what is not known
+// by then is session.Waits, and goes on.
+func (e *Engine) SessionEndings(ctx context.Context, account string, since time.Time) ([]session.Ending, error) {
+	name, err := NormalizeAccount(account)
+	if err != nil {
+		return nil, err
+	}
+	all, err := e.sessions.Endings(ctx, name, since)
+	return all, sessionError("end sessions", err)
+}
+
+// sessionError gives an error of the sessions its kind. It is nil for nil.
+func sessionError(op string, err error) error {
+	var known *Error
+	switch {
+	case errors.As(err, &known): // of standings
+		return err
+	case errors.Is(err, session.ErrUntied):
+		return &Error{Op: op, Kind: KindNotFound, Err: err}
+	}
+	return storeError(op, err)
+}
+
+// standings says what is so at an account for its sessions. Where its record is
+// damaged nobody can tell: sign-in is refused, and what goes on goes on.
+func (e *Engine) standings(ctx context.Context, name string) (session.Standing, error) {
+	a, err := e.lookup(ctx, name)
 	switch KindOf(err) {
 	case 0:
 	case KindNotFound, KindDamaged:
-		return ref, false, nil
+		damaged := KindOf(err) == KindDamaged
+		return func(session.Owner) (string, bool) { return "", damaged }, nil
 	default:
-		return ref, false, err
+		return nil, err
 	}
-	if p := a.passwordOf(t); p != nil {
-		ref = p.ref
-	} else if i := slices.IndexFunc(a.deleted, func(d deleted) bool { return d.ref.ID == ref.ID }); i >= 0 && a.id == t.account { // not a secret: ids
-		ref = a.deleted[i].ref
-	}
-	return ref, e.holds(e.policy.Load(), a, t), nil
+	policy := e.policy.Load()
+	return func(of session.Owner) (string, bool) {
+		if a.id != of.AccountID { // not a secret: ids
+			return "", false
+		}
+		if i := slices.IndexFunc(a.passwords, func(p password) bool { return p.id == of.AppPassword }); i >= 0 { // not a secret: ids
+			return a.passwords[i].ref.Name, e.holds(policy, a, &a.passwords[i])
+		}
+		id := hex.EncodeToString(of.AppPassword[:])
+		if i := slices.IndexFunc(a.deleted, func(d deleted) bool { return d.ref.ID == id }); i >= 0 {
+			return a.deleted[i].ref.Name, false
+		}
+		return "", false
+	}, nil
 }
 
-// holds says whether the app password of t could sign in now, whatever the
-// service: who it is of, its status and its date.
-func (e *Engine) holds(policy *Policy, a *account, t token) bool {
-	p := a.passwordOf(t)
+// holds says whether p could sign in now, whatever the service: who it is of,
+// its status and its date.
+func (e *Engine) holds(policy *Policy, a *account, p *password) bool {
 	switch {
-	case p == nil, !a.dir.Enabled, p.suspended, p.expired(e.clock.now()):
+	case !a.dir.Enabled, p.suspended, p.expired(e.clock.now()):
 		return false
 	case policy.denies(a.dir.Groups), policy.Profiles[p.scope.profile].Deny, policy.RequireTwoStep && !a.twoStep:
 		return false
@@ -148,22 +114,35 @@ func (e *Engine) holds(policy *Policy, a *account, t token) bool {
 	return true
 }
 
-// passwordOf returns the app password that t is of, or nil.
-func (a *account) passwordOf(t token) *password {
-	if a.id != t.account { // not a secret: ids
-		return nil
-	}
-	i := slices.IndexFunc(a.passwords, func(p password) bool { return p.id == t.password }) // not a secret: ids
-	if i < 0 {
-		return nil
-	}
-	return &a.passwords[i]
+// owner is the app password of v, as a session knows it.
+func (v *verdict) owner() session.Owner {
+	return session.Owner{Account: v.name, AccountID: v.account.id, AppPassword: v.match.id}
 }
 
 // tooMany says whether the app password that was presented is in use as often
 // as its profile allows. What the same device had at the same port before is
 // over: it is back.
-func (e *Engine) tooMany(policy *Policy, a *Attempt, v verdict) bool {
+func (e *Engine) tooMany(policy *Policy, a *Attempt, v *verdict) bool {
 	most := policy.Profiles[v.match.scope.profile].Sessions
-	return most > 0 && e.sessions.count(v.name, token{account: v.account.id, password: v.match.id}, *a) >= most
+	return most > 0 && e.sessions.Count(v.owner(), session.Place{Client: a.Client, Device: a.Device, Port: a.Port}) >= most
+}
+
+// recordEnding tells the audit what came of a session that was to be ended.
+func (e *Engine) recordEnding(n session.Ending) {
+	ev := Event{
+		Kind: EventSessionNotEnded, Account: n.Account, AppPassword: Ref{ID: n.AppPassword, Name: n.AppPasswordName},
+		Device: n.Device, Detail: n.Client + ": " + string(n.Outcome),
+	}
+	if n.Outcome == session.Ended {
+		ev.Kind = EventSessionEnded
+	}
+	if n.Detail != "" {
+		ev.Detail += ", " + n.Detail
+	}
+	e.record(context.Background(), ev)
+}
+
+// recordDamaged tells the audit of the record of a session that cannot be opened.
+func (e *Engine) recordDamaged(key string) {
+	e.recordTamper("", &Error{Op: "read session", Kind: KindDamaged, Err: fmt.Errorf("the record %q cannot be opened", key)})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/directory/local"
 	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/session"
 	"github.com/keywicket/keywicket/core/store"
 )
 
@@ -23,7 +24,7 @@ func (f *fixture) signIn(client, text string) []byte {
 }
 
 // report tells of session id at vpn1, as of now where r does not say when.
-func (f *fixture) report(event core.SessionEvent, id string, token []byte, r core.SessionReport) error {
+func (f *fixture) report(event session.Event, id string, token []byte, r session.Report) error {
 	r.Event, r.ID, r.Client = event, id, cmp.Or(r.Client, "vpn1")
 	if token != nil {
 		r.Tokens = [][]byte{[]byte("the administrator's own"), token}
@@ -34,15 +35,20 @@ func (f *fixture) report(event core.SessionEvent, id string, token []byte, r cor
 	return f.ReportSession(f.ctx, r)
 }
 
+// refOf returns whose s is.
+func refOf(s session.Session) core.Ref {
+	return core.Ref{ID: s.AppPassword, Name: s.AppPasswordName}
+}
+
 // sessions returns the sessions of alain.
-func (f *fixture) sessions() []core.Session {
+func (f *fixture) sessions() []session.Session {
 	f.t.Helper()
 	all, err := f.Sessions(alain)
 	must(f.t, err)
 	return all
 }
 
-func (f *fixture) wantSessions(n int) []core.Session {
+func (f *fixture) wantSessions(n int) []session.Session {
 	f.t.Helper()
 	all := f.sessions()
 	if len(all) != n {
@@ -60,18 +66,18 @@ func TestSessionIsKnown(t *testing.T) {
 	if len(token) > 253 {
 		t.Fatalf("a token of %d octets fits in no Class", len(token))
 	}
-	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{Device: "xbox", Handle: []byte("h")}))
+	must(t, f.report(session.Starts, "1", token, session.Report{Device: "xbox", Handle: []byte("h")}))
 	f.pass(10 * time.Minute)
-	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{Address: "10.0.0.5", Handle: []byte("h2"), HasOctets: true, OctetsIn: 1 << 40, OctetsOut: 7}))
+	must(t, f.report(session.GoesOn, "1", token, session.Report{Address: "10.0.0.5", Handle: []byte("h2"), HasOctets: true, OctetsIn: 1 << 40, OctetsOut: 7}))
 	s := f.wantSessions(1)[0]
-	if s.Account != alain || s.AppPassword != p.Ref || s.Client != "vpn1" || s.Device != "xbox" || s.Address != "10.0.0.5" ||
+	if s.Account != alain || refOf(s) != p.Ref || s.Client != "vpn1" || s.Device != "xbox" || s.Address != "10.0.0.5" ||
 		!s.Since.Equal(f.clock().Add(-10*time.Minute)) || s.OctetsIn != 1<<40 || s.OctetsOut != 7 || string(s.Handle) != "h2" {
 		t.Errorf("listed as %+v", s)
 	}
 	if all, err := f.Sessions("somebody"); err != nil || len(all) != 0 {
 		t.Errorf("another account has %v, %v", all, err)
 	}
-	must(t, f.report(core.SessionStopped, "1", token, core.SessionReport{}))
+	must(t, f.report(session.Stopped, "1", token, session.Report{}))
 	f.wantSessions(0)
 }
 
@@ -87,17 +93,17 @@ func TestR26ForgedToken(t *testing.T) {
 		"changed": changed, "another client's": f.signIn("vpn2", text), "cut off": token[:40], "no client's": f.signIn("", text),
 		"made up": []byte(strings.Repeat("x", 90)), "none": nil,
 	} {
-		for _, event := range []core.SessionEvent{core.SessionStarts, core.SessionGoesOn, core.SessionStopped} {
-			wantKind(t, name, f.report(event, "1", forged, core.SessionReport{Account: alain}), core.KindNotFound)
+		for _, event := range []session.Event{session.Starts, session.GoesOn, session.Stopped} {
+			wantKind(t, name, f.report(event, "1", forged, session.Report{Account: alain}), core.KindNotFound)
 		}
 	}
 	f.wantSessions(0)
-	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{}))
-	must(t, f.report(core.SessionGoesOn, "1", changed, core.SessionReport{HasOctets: true, OctetsIn: 9})) // known by its id
+	must(t, f.report(session.Starts, "1", token, session.Report{}))
+	must(t, f.report(session.GoesOn, "1", changed, session.Report{HasOctets: true, OctetsIn: 9})) // known by its id
 	if s := f.wantSessions(1)[0]; s.OctetsIn != 9 {
 		t.Errorf("%d octets", s.OctetsIn)
 	}
-	if err := f.report(core.SessionStopped, "1", nil, core.SessionReport{Client: "vpn2"}); core.KindOf(err) != core.KindNotFound {
+	if err := f.report(session.Stopped, "1", nil, session.Report{Client: "vpn2"}); core.KindOf(err) != core.KindNotFound {
 		t.Errorf("another client ends it: %v", err)
 	}
 	f.wantSessions(1)
@@ -121,12 +127,12 @@ func TestSessionOfALongName(t *testing.T) {
 	if len(g.Session) > 253 {
 		t.Fatalf("a token of %d octets", len(g.Session))
 	}
-	must(t, f.report(core.SessionStarts, "1", g.Session, core.SessionReport{Account: long}))
+	must(t, f.report(session.Starts, "1", g.Session, session.Report{Account: long}))
 	if all, err := f.Sessions(long); err != nil || len(all) != 1 {
 		t.Errorf("%v, %v", all, err)
 	}
-	wantKind(t, "no possible name", f.report(core.SessionStarts, "2", g.Session, core.SessionReport{Account: "\x00"}), core.KindNotFound)
-	must(t, f.report(core.SessionStarts, "3", f.signIn("vpn1", text), core.SessionReport{Account: long})) // the token says whose
+	wantKind(t, "no possible name", f.report(session.Starts, "2", g.Session, session.Report{Account: "\x00"}), core.KindNotFound)
+	must(t, f.report(session.Starts, "3", f.signIn("vpn1", text), session.Report{Account: long})) // the token says whose
 	f.wantSessions(1)
 }
 
@@ -138,24 +144,24 @@ func TestSessionReportsOutOfOrder(t *testing.T) {
 	_, text := f.addAlain()
 	token := f.signIn("vpn1", text)
 	began := f.clock()
-	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{For: time.Minute, HasOctets: true, OctetsIn: 50})) // its start was lost
+	must(t, f.report(session.GoesOn, "1", token, session.Report{For: time.Minute, HasOctets: true, OctetsIn: 50})) // its start was lost
 	f.pass(time.Minute)
-	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{HasOctets: true, OctetsIn: 100}))
-	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{At: began, HasOctets: true, OctetsIn: 50}))
+	must(t, f.report(session.GoesOn, "1", token, session.Report{HasOctets: true, OctetsIn: 100}))
+	must(t, f.report(session.GoesOn, "1", token, session.Report{At: began, HasOctets: true, OctetsIn: 50}))
 	if s := f.wantSessions(1)[0]; s.OctetsIn != 100 || !s.Since.Equal(began.Add(-time.Minute)) {
 		t.Errorf("%d octets since %v", s.OctetsIn, s.Since)
 	}
-	must(t, f.report(core.SessionStopped, "1", token, core.SessionReport{}))
-	for _, event := range []core.SessionEvent{core.SessionGoesOn, core.SessionStarts, core.SessionStopped} {
-		must(t, f.report(event, "1", token, core.SessionReport{}))
-		must(t, f.report(event, "1", nil, core.SessionReport{}))
+	must(t, f.report(session.Stopped, "1", token, session.Report{}))
+	for _, event := range []session.Event{session.GoesOn, session.Starts, session.Stopped} {
+		must(t, f.report(event, "1", token, session.Report{}))
+		must(t, f.report(event, "1", nil, session.Report{}))
 	}
 	f.wantSessions(0)
-	must(t, f.report(core.SessionStopped, "2", token, core.SessionReport{})) // before its start
-	must(t, f.report(core.SessionStarts, "2", token, core.SessionReport{}))
+	must(t, f.report(session.Stopped, "2", token, session.Report{})) // before its start
+	must(t, f.report(session.Starts, "2", token, session.Report{}))
 	f.wantSessions(0)
 	f.pass(time.Second)
-	must(t, f.report(core.SessionStarts, "1", f.signIn("vpn1", text), core.SessionReport{}))
+	must(t, f.report(session.Starts, "1", f.signIn("vpn1", text), session.Report{}))
 	f.wantSessions(1)
 }
 
@@ -167,10 +173,10 @@ func TestSessionIDOfAnother(t *testing.T) {
 	f.pass(time.Minute)
 	other, otherText := f.create("laptop", "")
 	second := f.signIn("vpn1", otherText)
-	must(t, f.report(core.SessionStarts, "1", first, core.SessionReport{}))
-	must(t, f.report(core.SessionStarts, "1", second, core.SessionReport{}))
-	must(t, f.report(core.SessionGoesOn, "1", first, core.SessionReport{})) // of before
-	if s := f.wantSessions(1)[0]; s.AppPassword != other.Ref {
+	must(t, f.report(session.Starts, "1", first, session.Report{}))
+	must(t, f.report(session.Starts, "1", second, session.Report{}))
+	must(t, f.report(session.GoesOn, "1", first, session.Report{})) // of before
+	if s := f.wantSessions(1)[0]; refOf(s) != other.Ref {
 		t.Errorf("it is of %v", s.AppPassword)
 	}
 }
@@ -181,12 +187,12 @@ func TestSessionSurvivesAKill(t *testing.T) {
 	f := newFixture(t, nil)
 	p, text := f.addAlain()
 	token := f.signIn("vpn1", text)
-	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{Device: "xbox", Port: "7", Handle: []byte{0xFF, 0}}))
-	must(t, f.report(core.SessionStarts, "\xFF\x00binary", token, core.SessionReport{}))
-	must(t, f.report(core.SessionStopped, "\xFF\x00binary", nil, core.SessionReport{}))
-	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{HasOctets: true, OctetsIn: 5, OctetsOut: 6, Address: "10.0.0.5", Handle: []byte{0xFF, 1}}))
+	must(t, f.report(session.Starts, "1", token, session.Report{Device: "xbox", Port: "7", Handle: []byte{0xFF, 0}}))
+	must(t, f.report(session.Starts, "\xFF\x00binary", token, session.Report{}))
+	must(t, f.report(session.Stopped, "\xFF\x00binary", nil, session.Report{}))
+	must(t, f.report(session.GoesOn, "1", token, session.Report{HasOctets: true, OctetsIn: 5, OctetsOut: 6, Address: "10.0.0.5", Handle: []byte{0xFF, 1}}))
 	killed := f.another() // over the same store, which nobody closed
-	if s := killed.wantSessions(1)[0]; s.AppPassword != p.Ref || s.Device != "xbox" || s.Account != alain {
+	if s := killed.wantSessions(1)[0]; refOf(s) != p.Ref || s.Device != "xbox" || s.Account != alain {
 		t.Errorf("after a kill: %+v", s)
 	}
 	must(t, killed.Close())
@@ -195,7 +201,7 @@ func TestSessionSurvivesAKill(t *testing.T) {
 	if s.OctetsIn != 5 || s.OctetsOut != 6 || s.Address != "10.0.0.5" || string(s.Handle) != "\xFF\x01" || !s.Since.Equal(f.clock()) {
 		t.Errorf("after an orderly end: %+v", s)
 	}
-	must(t, f.report(core.SessionStopped, "1", nil, core.SessionReport{}))
+	must(t, f.report(session.Stopped, "1", nil, session.Report{}))
 	f.another().wantSessions(0)
 }
 
@@ -205,21 +211,21 @@ func TestSessionNotRecorded(t *testing.T) {
 	f := newFixture(t, nil)
 	_, text := f.addAlain()
 	token := f.signIn("vpn1", text)
-	for _, event := range []core.SessionEvent{core.SessionStarts, core.SessionStopped} {
+	for _, event := range []session.Event{session.Starts, session.Stopped} {
 		f.store.refuse(store.ErrUnavailable)
 		for range 2 {
-			wantKind(t, "store down", f.report(event, "1", token, core.SessionReport{}), core.KindUnavailable)
+			wantKind(t, "store down", f.report(event, "1", token, session.Report{}), core.KindUnavailable)
 		}
 		f.store.refuse(nil)
-		must(t, f.report(event, "1", token, core.SessionReport{}))
+		must(t, f.report(event, "1", token, session.Report{}))
 		want := 1
-		if event == core.SessionStopped {
+		if event == session.Stopped {
 			want = 0
 		}
 		f.another().wantSessions(want)
 	}
 	f.store.refuse(store.ErrFull)
-	wantKind(t, "disk full", f.report(core.SessionStarts, "2", token, core.SessionReport{}), core.KindUnavailable)
+	wantKind(t, "disk full", f.report(session.Starts, "2", token, session.Report{}), core.KindUnavailable)
 	must(t, f.Close()) // a full disk does not hold it up
 }
 
@@ -229,8 +235,8 @@ func TestSessionDamagedRecord(t *testing.T) {
 	f := newFixture(t, nil)
 	_, text := f.addAlain()
 	token := f.signIn("vpn1", text)
-	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{}))
-	must(t, f.report(core.SessionStarts, "2", token, core.SessionReport{}))
+	must(t, f.report(session.Starts, "1", token, session.Report{}))
+	must(t, f.report(session.Starts, "2", token, session.Report{}))
 	must(t, f.Close())
 	var kept []store.Entry
 	for _, e := range f.store.all(t) {
@@ -275,10 +281,10 @@ func TestSessionExpires(t *testing.T) {
 			f := newFixture(t, nil)
 			_, text := f.addAlain()
 			token := f.signIn("vpn1", text)
-			must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{Every: tt.every}))
+			must(t, f.report(session.Starts, "1", token, session.Report{Every: tt.every}))
 			for _, gap := range tt.gaps {
 				f.pass(gap)
-				must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{Every: tt.every}))
+				must(t, f.report(session.GoesOn, "1", token, session.Report{Every: tt.every}))
 			}
 			f.pass(tt.within)
 			f.reopen() // which looks
@@ -286,7 +292,7 @@ func TestSessionExpires(t *testing.T) {
 			f.pass(tt.outside - tt.within)
 			f.reopen()
 			f.wantSessions(0)
-			must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{})) // it is there after all
+			must(t, f.report(session.GoesOn, "1", token, session.Report{})) // it is there after all
 			f.wantSessions(1)
 		})
 	}
@@ -298,7 +304,7 @@ func TestForgetSessions(t *testing.T) {
 	_, text := f.addAlain()
 	for _, client := range []string{"vpn1", "vpn2"} {
 		for _, id := range []string{"a1", "a2", "b1"} {
-			must(t, f.report(core.SessionStarts, id, f.signIn(client, text), core.SessionReport{Client: client, Handle: []byte(id)}))
+			must(t, f.report(session.Starts, id, f.signIn(client, text), session.Report{Client: client, Handle: []byte(id)}))
 		}
 	}
 	must(t, f.ForgetSessions(f.ctx, "vpn1", func(handle []byte) bool { return handle[0] == 'a' }))
@@ -321,7 +327,7 @@ func TestSessionsOfOneAreBounded(t *testing.T) {
 	token := f.signIn("vpn1", text)
 	for n := range 70 {
 		f.pass(time.Second)
-		must(t, f.report(core.SessionGoesOn, fmt.Sprint(n), token, core.SessionReport{Device: fmt.Sprint(n)}))
+		must(t, f.report(session.GoesOn, fmt.Sprint(n), token, session.Report{Device: fmt.Sprint(n)}))
 	}
 	if all := f.wantSessions(64); all[0].Device != "6" {
 		t.Errorf("the oldest is %s, want 6", all[0].Device)
@@ -349,19 +355,19 @@ func TestTooManySessions(t *testing.T) {
 	f, text := limited(t, false)
 	_, other := f.create("laptop", "one")
 	token := f.signIn("vpn1", text)
-	must(t, f.report(core.SessionStarts, "other", f.signIn("vpn1", other), core.SessionReport{}))
+	must(t, f.report(session.Starts, "other", f.signIn("vpn1", other), session.Report{}))
 	must(t, f.try(text))
-	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{}))
+	must(t, f.report(session.Starts, "1", token, session.Report{}))
 	wantReason(t, "in use", f.try(text), core.ReasonTooManySessions)
 	f.reopen()
 	wantReason(t, "after a restart", f.try(text), core.ReasonTooManySessions)
-	must(t, f.report(core.SessionStopped, "1", token, core.SessionReport{}))
+	must(t, f.report(session.Stopped, "1", token, session.Report{}))
 	must(t, f.try(text))
-	must(t, f.report(core.SessionStarts, "2", f.signIn("vpn1", text), core.SessionReport{}))
+	must(t, f.report(session.Starts, "2", f.signIn("vpn1", text), session.Report{}))
 	must(t, f.ForgetSessions(f.ctx, "vpn1", func([]byte) bool { return true }))
 	must(t, f.try(text))
 	f.pass(time.Second)
-	must(t, f.report(core.SessionStarts, "3", f.signIn("vpn1", text), core.SessionReport{Every: time.Minute}))
+	must(t, f.report(session.Starts, "3", f.signIn("vpn1", text), session.Report{Every: time.Minute}))
 	wantReason(t, "in use", f.try(text), core.ReasonTooManySessions)
 	f.pass(5 * time.Minute)
 	f.reopen()
@@ -377,17 +383,17 @@ func TestDeviceIsBack(t *testing.T) {
 		return err
 	}
 	token := f.signIn("vpn1", text)
-	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{Device: "tv", Port: "7"}))
+	must(t, f.report(session.Starts, "1", token, session.Report{Device: "tv", Port: "7"}))
 	for _, place := range [][3]string{{"vpn1", "tv", "8"}, {"vpn1", "xbox", "7"}, {"vpn2", "tv", "7"}, {"vpn1", "", "7"}, {"vpn1", "tv", ""}, {"vpn1", "", ""}} {
 		wantReason(t, fmt.Sprint(place), at(place[0], place[1], place[2]), core.ReasonTooManySessions)
 	}
 	must(t, at("vpn1", "tv", "7"))
-	must(t, f.report(core.SessionStarts, "2", token, core.SessionReport{Device: "tv", Port: "7"}))
+	must(t, f.report(session.Starts, "2", token, session.Report{Device: "tv", Port: "7"}))
 	f.wantSessions(1)
-	must(t, f.report(core.SessionStopped, "2", token, core.SessionReport{}))
+	must(t, f.report(session.Stopped, "2", token, session.Report{}))
 	f.wantSessions(0)
 	must(t, at("vpn2", "xbox", "1"))
-	must(t, f.report(core.SessionGoesOn, "1", token, core.SessionReport{})) // it was there after all
+	must(t, f.report(session.GoesOn, "1", token, session.Report{})) // it was there after all
 	f.wantSessions(1)
 	wantReason(t, "two behind one address", at("vpn2", "xbox", "1"), core.ReasonTooManySessions)
 }
@@ -402,13 +408,13 @@ func TestTooManySessionsAndPin(t *testing.T) {
 	}
 	g, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/vpn1", Client: "vpn1", Device: "tv"})
 	must(t, err)
-	must(t, f.report(core.SessionStarts, "1", g.Session, core.SessionReport{Device: "tv"}))
+	must(t, f.report(session.Starts, "1", g.Session, session.Report{Device: "tv"}))
 	wantReason(t, "another device", from("xbox"), core.ReasonPinMismatch)
 	wantReason(t, "its own", from("tv"), core.ReasonTooManySessions)
 	_, err = f.Repin(f.ctx, alain, "tv")
 	must(t, err)
 	wantReason(t, "the next one", from("xbox"), core.ReasonTooManySessions)
-	must(t, f.report(core.SessionStopped, "1", g.Session, core.SessionReport{}))
+	must(t, f.report(session.Stopped, "1", g.Session, session.Report{}))
 	must(t, from("tv")) // the refused one was not pinned
 }
 
@@ -431,12 +437,12 @@ func TestSessionUnavailable(t *testing.T) {
 	token := f.signIn("vpn1", text)
 	f.opt.Directory = &mirror{down: errors.New("down")}
 	f.reopen()
-	wantKind(t, "directory down", f.report(core.SessionStarts, "1", token, core.SessionReport{}), core.KindUnavailable)
+	wantKind(t, "directory down", f.report(session.Starts, "1", token, session.Report{}), core.KindUnavailable)
 	f.opt.Directory = local.New(f.store, f.keys, local.Options{Now: f.clock})
 	f.reopen()
-	must(t, f.report(core.SessionStarts, "1", token, core.SessionReport{}))
+	must(t, f.report(session.Starts, "1", token, session.Report{}))
 	release := make(chan struct{})
 	f.store.intercept(func(store.Batch) { <-release })
 	defer close(release)
-	wantKind(t, "the caller left", f.ReportSession(ended(f), core.SessionReport{Event: core.SessionStopped, Client: "vpn1", ID: "1", At: f.clock()}), core.KindUnavailable)
+	wantKind(t, "the caller left", f.ReportSession(ended(f), session.Report{Event: session.Stopped, Client: "vpn1", ID: "1", At: f.clock()}), core.KindUnavailable)
 }

@@ -12,23 +12,24 @@ import (
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/session"
 )
 
 // An ender is a SessionEnder that answers as the test says.
 type ender struct {
 	mu      sync.Mutex
 	asked   []string // devices
-	outcome map[string]core.SessionOutcome
+	outcome map[string]session.Outcome
 	wait    chan struct{} // nil: nothing is waited for
 	active  map[string]int
 	most    map[string]int // at a time, by client; "" is all
 }
 
 func newEnder() *ender {
-	return &ender{outcome: map[string]core.SessionOutcome{}, active: map[string]int{}, most: map[string]int{}}
+	return &ender{outcome: map[string]session.Outcome{}, active: map[string]int{}, most: map[string]int{}}
 }
 
-func (x *ender) EndSession(ctx context.Context, s core.Session) (core.SessionOutcome, string) {
+func (x *ender) EndSession(ctx context.Context, s session.Session) (session.Outcome, string) {
 	x.mu.Lock()
 	x.asked = append(x.asked, s.Device)
 	outcome, wait := x.outcome[s.Device], x.wait
@@ -47,11 +48,11 @@ func (x *ender) EndSession(ctx context.Context, s core.Session) (core.SessionOut
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return core.SessionUnanswered, ""
+			return session.Unanswered, ""
 		}
 	}
 	if outcome == "" {
-		return core.SessionEnded, ""
+		return session.Ended, ""
 	}
 	return outcome, "because"
 }
@@ -62,7 +63,7 @@ func (x *ender) were() []string {
 	return slices.Sorted(slices.Values(x.asked))
 }
 
-func (x *ender) answers(device string, o core.SessionOutcome) {
+func (x *ender) answers(device string, o session.Outcome) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.outcome[device] = o
@@ -89,13 +90,13 @@ func inUse(t *testing.T, edit func(*fixture)) (f *fixture, x *ender, texts map[s
 	f.EndSessionsWith(x)
 	for n, name := range []string{"tv", "tv", "laptop"} {
 		device := fmt.Sprintf("%s %d", name, n)
-		must(t, f.report(core.SessionStarts, fmt.Sprint(n), f.signIn("vpn1", texts[name]), core.SessionReport{Device: device}))
+		must(t, f.report(session.Starts, fmt.Sprint(n), f.signIn("vpn1", texts[name]), session.Report{Device: device}))
 	}
 	f.pass(time.Second)
 	return f, x, texts
 }
 
-func (f *fixture) endings(since time.Time) []core.SessionEnding {
+func (f *fixture) endings(since time.Time) []session.Ending {
 	f.t.Helper()
 	all, err := f.SessionEndings(f.ctx, alain, since)
 	must(f.t, err)
@@ -137,7 +138,7 @@ func TestDeletingEndsIt(t *testing.T) {
 				t.Errorf("%d endings, want %d", len(endings), len(tt.want))
 			}
 			for _, n := range endings {
-				if n.Outcome != core.SessionEnded {
+				if n.Outcome != session.Ended {
 					t.Errorf("%s: %s", n.Device, n.Outcome)
 				}
 			}
@@ -196,7 +197,7 @@ func TestEndingAtItsDate(t *testing.T) {
 	f, x, _ := inUse(t, nil)
 	_, text, err := f.Create(f.ctx, alain, core.NewAppPassword{Name: "guest", Expires: f.clock().Add(time.Hour)})
 	must(t, err)
-	must(t, f.report(core.SessionStarts, "9", f.signIn("vpn1", text.Canonical()), core.SessionReport{Device: "guest"}))
+	must(t, f.report(session.Starts, "9", f.signIn("vpn1", text.Canonical()), session.Report{Device: "guest"}))
 	if n := len(f.endings(f.clock())); n != 0 {
 		t.Fatalf("%d endings", n)
 	}
@@ -217,7 +218,7 @@ func TestEndingOfALateStart(t *testing.T) {
 		must(t, err)
 		f.endings(f.clock())
 		began := time.Now()
-		must(t, f.report(core.SessionStarts, "late", token, core.SessionReport{Device: "late"}))
+		must(t, f.report(session.Starts, "late", token, session.Report{Device: "late"}))
 		until(t, "it is ended", func() bool { return slices.Contains(x.were(), "late") && len(f.sessions()) == 2 })
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("after %v: that is what is found by looking at all now and then", took)
@@ -233,9 +234,9 @@ func TestEndingOfALateStart(t *testing.T) {
 // the list, is told of, and is asked again.
 func TestEndingFails(t *testing.T) {
 	f, x, _ := inUse(t, nil)
-	x.answers("tv 0", core.SessionRefused)
-	x.answers("tv 1", core.SessionUnanswered)
-	x.answers("laptop 2", core.SessionNotAsked)
+	x.answers("tv 0", session.Refused)
+	x.answers("tv 1", session.Unanswered)
+	x.answers("laptop 2", session.NotAsked)
 	_, err := f.DeleteAll(f.ctx, alain)
 	must(t, err)
 	endings := f.endings(f.clock())
@@ -258,7 +259,7 @@ func TestEndingFails(t *testing.T) {
 		t.Errorf("asked %d times within a moment", n)
 	}
 	f.pass(2 * time.Minute)
-	x.answers("tv 1", core.SessionEnded)
+	x.answers("tv 1", session.Ended)
 	f.EndSessionsWith(x)
 	until(t, "it is asked again", func() bool { return len(f.sessions()) == 2 })
 	until(t, "all are", func() bool { return len(x.were()) == 6 })
@@ -280,17 +281,17 @@ func TestEndingWaits(t *testing.T) {
 	all, err := f.SessionEndings(ctx, alain, began)
 	must(t, err)
 	for _, n := range all {
-		if n.Outcome != core.SessionWaits {
+		if n.Outcome != session.Waits {
 			t.Errorf("%s: %s", n.Device, n.Outcome)
 		}
 	}
 	if len(all) != 3 {
 		t.Errorf("%d endings, want 3", len(all))
 	}
-	must(t, f.report(core.SessionStopped, "0", nil, core.SessionReport{}))
+	must(t, f.report(session.Stopped, "0", nil, session.Report{}))
 	until(t, "one is over", func() bool { return len(f.recorded(core.EventSessionEnded)) == 1 })
 	close(x.wait)
-	if all = f.endings(began); len(all) != 3 || slices.ContainsFunc(all, func(n core.SessionEnding) bool { return n.Outcome != core.SessionEnded }) {
+	if all = f.endings(began); len(all) != 3 || slices.ContainsFunc(all, func(n session.Ending) bool { return n.Outcome != session.Ended }) {
 		t.Errorf("ended as %+v", all)
 	}
 	f.pass(time.Second)
@@ -308,12 +309,12 @@ func TestEndingsAreBounded(t *testing.T) {
 		name := fmt.Sprint("nas", client)
 		token := f.signIn(name, texts["tv"])
 		for n := range 3 {
-			must(t, f.report(core.SessionGoesOn, fmt.Sprint(client, n), token, core.SessionReport{Client: name, Device: name}))
+			must(t, f.report(session.GoesOn, fmt.Sprint(client, n), token, session.Report{Client: name, Device: name}))
 		}
 	}
 	token := f.signIn("vpn1", texts["laptop"])
 	for n := range 20 {
-		must(t, f.report(core.SessionGoesOn, fmt.Sprint("more", n), token, core.SessionReport{Device: "more"}))
+		must(t, f.report(session.GoesOn, fmt.Sprint("more", n), token, session.Report{Device: "more"}))
 	}
 	_, err := f.DeleteAll(f.ctx, alain)
 	must(t, err)
@@ -358,7 +359,7 @@ func TestEndingsWithoutAnAnswer(t *testing.T) {
 	f.EndSessionsWith(x)
 	g, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/vpn1", Client: "vpn1"})
 	must(t, err)
-	must(t, f.report(core.SessionStarts, "1", g.Session, core.SessionReport{Device: "tv"}))
+	must(t, f.report(session.Starts, "1", g.Session, session.Report{Device: "tv"}))
 	m.fail(directory.ErrUnavailable)
 	f.pass(time.Hour)
 	_, err = f.SessionEndings(f.ctx, alain, f.clock())

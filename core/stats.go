@@ -29,6 +29,6 @@ type Stats struct {
 // Stats returns figures about e.
 func (e *Engine) Stats() Stats {
 	accounts, octets := e.cache.stats()
-	sessions, lostSessions := e.sessions.stats()
+	sessions, lostSessions := e.sessions.Stats()
 	return Stats{Sessions: sessions, LostSessions: lostSessions, CachedAccounts: accounts, CachedOctets: octets, LostAttempts: e.activity.lost.Load(), ClockBehind: e.clock.behind(), ClockApart: e.apart.Load(), Resealing: e.resealing.Load()}
 }

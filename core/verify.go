@@ -124,10 +124,10 @@ func (e *Engine) conclude(a *Attempt, method proof.Method, v *verdict, g *Grant)
 		}
 		return &Error{Op: "verify", Kind: v.reason.Kind(), Reason: v.reason, Err: v.err}
 	}
-	session := g.Session[:0]
+	room := g.Session[:0]
 	*g = v.grant()
 	if v.match != nil {
-		g.Session = e.appendSession(session, a, v)
+		g.Session = e.sessions.AppendToken(room, a.Client, v.owner(), v.now)
 	}
 	return nil
 }
@@ -322,7 +322,7 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a *Attempt, m 
 	switch {
 	case wrongDevice && (a.Device == "" || p.pin() != ""):
 		return v.refuse(ReasonPinMismatch)
-	case e.tooMany(policy, a, v):
+	case e.tooMany(policy, a, &v):
 		return v.refuse(ReasonTooManySessions)
 	case wrongDevice && v.hurried:
 		return v.later()

@@ -12,6 +12,7 @@ import (
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/session"
 	"github.com/keywicket/keywicket/core/store"
 )
 
@@ -108,7 +109,7 @@ func TestReasons(t *testing.T) {
 		},
 		core.ReasonTooManySessions: func(f *fixture, _, _ string) error {
 			_, text := f.create("once", "once")
-			must(f.t, f.report(core.SessionStarts, "1", f.signIn("vpn1", text), core.SessionReport{}))
+			must(f.t, f.report(session.Starts, "1", f.signIn("vpn1", text), session.Report{}))
 			return f.try(text)
 		},
 		core.ReasonTamper: func(f *fixture, _, text string) error {

@@ -89,7 +89,7 @@ func (e *Engine) storeChanged(ev store.Event) {
 	case ev.Reset:
 		e.cache.dropRecords()
 		e.watches.store.Store(true)
-		e.sessions.suspectAll()
+		e.sessions.SuspectAll()
 		return
 	}
 	rev := ev.Entry.Revision
@@ -98,7 +98,7 @@ func (e *Engine) storeChanged(ev store.Event) {
 	}
 	name := strings.TrimPrefix(ev.Entry.Key, record.PrefixAccount)
 	e.cache.dropRecord(name, rev)
-	e.sessions.suspect(name)
+	e.sessions.Suspect(name)
 }
 
 func (e *Engine) watchDirectory(ctx context.Context) (func(), error) {
@@ -114,10 +114,10 @@ func (e *Engine) watchDirectory(ctx context.Context) (func(), error) {
 			case c.Reset:
 				e.cache.dropAll()
 				e.watches.directory.Store(true)
-				e.sessions.suspectAll()
+				e.sessions.SuspectAll()
 			default:
 				e.cache.drop(c.Name)
-				e.sessions.suspect(c.Name)
+				e.sessions.Suspect(c.Name)
 				if e.policy.Load().OnTwoStepOff == Delete {
 					e.lapse(c.Name)
 				}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/session"
 	"github.com/keywicket/keywicket/plugins/proto/controlv1"
 )
 
@@ -49,9 +50,9 @@ func (s *sessions) ListEndings(ctx context.Context, r *controlv1.ListEndingsRequ
 }
 
 // fromSession leaves out what the bridge alone can read.
-func fromSession(s core.Session) *controlv1.Session {
+func fromSession(s session.Session) *controlv1.Session {
 	return &controlv1.Session{
-		Account: s.Account, AppPassword: fromRef(s.AppPassword), Client: s.Client, Device: s.Device, Address: s.Address,
+		Account: s.Account, AppPassword: fromRef(core.Ref{ID: s.AppPassword, Name: s.AppPasswordName}), Client: s.Client, Device: s.Device, Address: s.Address,
 		Since: timestamp(s.Since), OctetsIn: s.OctetsIn, OctetsOut: s.OctetsOut,
 	}
 }

@@ -12,14 +12,15 @@ import (
 
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/session"
 	"github.com/keywicket/keywicket/plugins/proto/controlv1"
 )
 
 // An ender ends what it is asked for, with words.
 type ender struct{}
 
-func (ender) EndSession(context.Context, core.Session) (core.SessionOutcome, string) {
-	return core.SessionRefused, "because"
+func (ender) EndSession(context.Context, session.Session) (session.Outcome, string) {
+	return session.Refused, "because"
 }
 
 // Sessions and what came of ending them get to the caller, every field.
@@ -47,8 +48,8 @@ func TestSessions(t *testing.T) {
 	g, err := f.engine.Verify(ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(first.Password), Service: "radius/vpn1", Client: "vpn1"})
 	must(t, err)
 	at := time.Now().Truncate(time.Millisecond)
-	must(t, f.engine.ReportSession(ctx, core.SessionReport{
-		Event: core.SessionStarts, Client: "vpn1", ID: "1", Tokens: [][]byte{g.Session}, Device: "tv", Address: "10.0.0.5", At: at,
+	must(t, f.engine.ReportSession(ctx, session.Report{
+		Event: session.Starts, Client: "vpn1", ID: "1", Tokens: [][]byte{g.Session}, Device: "tv", Address: "10.0.0.5", At: at,
 		HasOctets: true, OctetsIn: 1 << 40, OctetsOut: 7, Handle: []byte("not for callers"),
 	}))
 	for account, want := range map[string]int{"": 1, alain: 1, "beate": 0} {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/session"
 )
 
 // Sessions is told where app passwords are in use; *core.Engine is one. Its
@@ -17,7 +18,7 @@ type Sessions interface {
 	// ReportSession takes r. Nil means that it is safely recorded. A session
 	// that no token ties to an app password of ours is KindNotFound: nothing is
 	// kept of it.
-	ReportSession(ctx context.Context, r core.SessionReport) error
+	ReportSession(ctx context.Context, r session.Report) error
 
 	// ForgetSessions ends every session of client whose handle is of the device
 	// that began anew. Nil means that this is safely recorded.
@@ -223,7 +224,7 @@ func (s *Server) tell(ctx context.Context, r *request) error {
 	if s.sessions == nil {
 		return nil
 	}
-	events := map[uint32]core.SessionEvent{statusStart: core.SessionStarts, statusInterim: core.SessionGoesOn, statusStop: core.SessionStopped}
+	events := map[uint32]session.Event{statusStart: session.Starts, statusInterim: session.GoesOn, statusStop: session.Stopped}
 	switch kind := binary.BigEndian.Uint32(status); kind {
 	case statusAccountingOn, statusAccountingOff:
 		return s.sessions.ForgetSessions(ctx, r.client.Name, r.sameDevice())
@@ -238,13 +239,13 @@ func (s *Server) tell(ctx context.Context, r *request) error {
 }
 
 // sessionReport decodes r; false if it does not say of which session it is.
-func (r *request) sessionReport(event core.SessionEvent) (core.SessionReport, bool) {
+func (r *request) sessionReport(event session.Event) (session.Report, bool) {
 	p := &r.packet
 	id, _ := p.find(attrAcctSessionID)
 	if len(id) == 0 {
-		return core.SessionReport{}, false
+		return session.Report{}, false
 	}
-	a := core.SessionReport{
+	a := session.Report{
 		Event: event, Client: r.client.Name, ID: r.nas() + string(id), Port: (*spellings)(nil).port(p), Address: p.framedAddress(), Handle: r.handle(),
 		At: r.arrived.Add(-min(p.seconds(attrAcctDelayTime), maxDelayTime)), For: p.seconds(attrAcctSessionTime),
 		Every: p.seconds(attrAcctInterimInterval),

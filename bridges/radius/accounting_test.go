@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/session"
 )
 
 // fakeSessions records what it is told.
@@ -21,11 +22,11 @@ type fakeSessions struct {
 	mu      sync.Mutex
 	err     error
 	wait    chan struct{} // nil: nothing is waited for
-	reports []core.SessionReport
+	reports []session.Report
 	forgot  []func([]byte) bool
 }
 
-func (f *fakeSessions) ReportSession(ctx context.Context, r core.SessionReport) error {
+func (f *fakeSessions) ReportSession(ctx context.Context, r session.Report) error {
 	f.mu.Lock()
 	f.reports = append(f.reports, r)
 	wait, err := f.wait, f.err
@@ -48,7 +49,7 @@ func (f *fakeSessions) ForgetSessions(_ context.Context, _ string, of func([]byt
 	return f.err
 }
 
-func (f *fakeSessions) told() []core.SessionReport {
+func (f *fakeSessions) told() []session.Report {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.reports
@@ -151,7 +152,7 @@ func TestRFC2866Report(t *testing.T) {
 		if !r.At.Equal(time.Now().Add(-10*time.Second)) || r.For != time.Minute {
 			t.Errorf("it was at %v for %v", r.At, r.For)
 		}
-		if r.Event != core.SessionGoesOn || r.Client != "vpn1" || r.Account != testName || r.Device != "00:11:22:aa:bb:cc" || r.Port != "7" ||
+		if r.Event != session.GoesOn || r.Client != "vpn1" || r.Account != testName || r.Device != "00:11:22:aa:bb:cc" || r.Port != "7" ||
 			r.Address != "10.0.0.5" || r.OctetsIn != 1<<32+5 || r.OctetsOut != 2<<32+6 || !r.HasOctets || r.Every != 0 {
 			t.Errorf("told %+v", r)
 		}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/bridges/radius/datagram"
-	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/session"
 )
 
 // defaultDisconnectPort is where a device takes Disconnect-Requests (RFC 5176,
@@ -209,16 +209,16 @@ func (k *key) answers(p *packet, requestAuthenticator []byte) bool {
 
 // EndSession asks the client of n to end it (RFC 5176), again and again for
 // some seconds, and returns what the client said to it.
-func (s *Server) EndSession(ctx context.Context, n core.Session) (core.SessionOutcome, string) {
+func (s *Server) EndSession(ctx context.Context, n session.Session) (session.Outcome, string) {
 	c := s.table.Load().names[n.Client]
 	h, ok := parseHandle(n.Handle)
 	switch {
 	case c == nil:
-		return core.SessionNotAsked, "it is no client any more"
+		return session.NotAsked, "it is no client any more"
 	case c.DisconnectOff:
-		return core.SessionNotAsked, "disconnect is off for it"
+		return session.NotAsked, "disconnect is off for it"
 	case !ok || s.disconnects == nil:
-		return core.SessionNotAsked, "nothing is known to ask it by"
+		return session.NotAsked, "nothing is known to ask it by"
 	}
 	to := c.disconnectTo(h.source)
 	var all []*disconnect
@@ -233,13 +233,13 @@ func (s *Server) EndSession(ctx context.Context, n core.Session) (core.SessionOu
 	a, ok := s.askToEnd(ctx, all, &path{from: to, local: h.local})
 	switch {
 	case !ok:
-		return core.SessionUnanswered, ""
+		return session.Unanswered, ""
 	case a.code == codeDisconnectACK:
-		return core.SessionEnded, ""
+		return session.Ended, ""
 	case a.cause == causeNotFound, a.cause == causeResidualRemoved:
-		return core.SessionEnded, "it was not there any more"
+		return session.Ended, "it was not there any more"
 	}
-	return core.SessionRefused, causeWords(a.cause)
+	return session.Refused, causeWords(a.cause)
 }
 
 // askToEnd sends all until one is answered; false if none is.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/session"
 )
 
 // A nas is a device that takes Disconnect-Requests, with code of its own.
@@ -99,8 +99,8 @@ func handleOf(t *testing.T, attributes ...[]byte) []byte {
 	return r.handle()
 }
 
-func testSession(t *testing.T) core.Session {
-	return core.Session{Client: "vpn1", Handle: handleOf(t, attr(1, testName), attr(4, "\x7F\x00\x00\x01"), attr(44, "0001"), attr(31, "00-11-22-AA-BB-CC"), attr(8, "\x0A\x00\x00\x05"), attr(5, number(3)))}
+func testSession(t *testing.T) session.Session {
+	return session.Session{Client: "vpn1", Handle: handleOf(t, attr(1, testName), attr(4, "\x7F\x00\x00\x01"), attr(44, "0001"), attr(31, "00-11-22-AA-BB-CC"), attr(8, "\x0A\x00\x00\x05"), attr(5, number(3)))}
 }
 
 // RFC 5176: the request is signed both ways, is current, and says which session
@@ -109,7 +109,7 @@ func TestRFC5176Request(t *testing.T) {
 	n := startNAS(t, testSecret, func(request []byte) []byte { return disconnectReply(request, 41, testSecret, true) })
 	s := disconnecter(t, n)
 	before := time.Now().Add(-time.Second)
-	if outcome, words := s.EndSession(t.Context(), testSession(t)); outcome != core.SessionEnded || words != "" {
+	if outcome, words := s.EndSession(t.Context(), testSession(t)); outcome != session.Ended || words != "" {
 		t.Fatalf("%s %s", outcome, words)
 	}
 	raw := <-n.got
@@ -155,14 +155,14 @@ func TestRFC5176Request(t *testing.T) {
 func TestRFC5176Answers(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reply   func(request []byte) []byte
-		outcome core.SessionOutcome
+		outcome session.Outcome
 		words   string
 	}{
-		"ACK":          {func(r []byte) []byte { return disconnectReply(r, 41, testSecret, false) }, core.SessionEnded, ""},
-		"signed NAK":   {func(r []byte) []byte { return disconnectReply(r, 42, testSecret, true, attr(101, number(501))) }, core.SessionRefused, "Administratively-Prohibited"},
-		"NAK":          {func(r []byte) []byte { return disconnectReply(r, 42, testSecret, false) }, core.SessionRefused, ""},
-		"unknown":      {func(r []byte) []byte { return disconnectReply(r, 42, testSecret, false, attr(101, number(999))) }, core.SessionRefused, "Error-Cause 999"},
-		"none of them": {func(r []byte) []byte { return disconnectReply(r, 42, testSecret, false, attr(101, number(503))) }, core.SessionEnded, "it was not there any more"},
+		"ACK":          {func(r []byte) []byte { return disconnectReply(r, 41, testSecret, false) }, session.Ended, ""},
+		"signed NAK":   {func(r []byte) []byte { return disconnectReply(r, 42, testSecret, true, attr(101, number(501))) }, session.Refused, "Administratively-Prohibited"},
+		"NAK":          {func(r []byte) []byte { return disconnectReply(r, 42, testSecret, false) }, session.Refused, ""},
+		"unknown":      {func(r []byte) []byte { return disconnectReply(r, 42, testSecret, false, attr(101, number(999))) }, session.Refused, "Error-Cause 999"},
+		"none of them": {func(r []byte) []byte { return disconnectReply(r, 42, testSecret, false, attr(101, number(503))) }, session.Ended, "it was not there any more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := disconnecter(t, startNAS(t, testSecret, tt.reply))
@@ -212,7 +212,7 @@ func TestRFC5176ForgedAnswers(t *testing.T) {
 				return disconnectReply(r, 42, testSecret, false)
 			})
 			s := disconnecter(t, n)
-			if outcome, _ := s.EndSession(t.Context(), testSession(t)); outcome != core.SessionRefused {
+			if outcome, _ := s.EndSession(t.Context(), testSession(t)); outcome != session.Refused {
 				t.Errorf("%s, want what was said to the repeat", outcome)
 			}
 		})
@@ -225,11 +225,11 @@ func TestEndSessionStops(t *testing.T) {
 	s := disconnecter(t, n)
 	ctx, leave := context.WithCancel(context.Background())
 	go func() { <-n.got; leave() }()
-	if outcome, _ := s.EndSession(ctx, testSession(t)); outcome != core.SessionUnanswered {
+	if outcome, _ := s.EndSession(ctx, testSession(t)); outcome != session.Unanswered {
 		t.Error(outcome)
 	}
 	go func() { <-n.got; _ = s.Close() }()
-	if outcome, _ := s.EndSession(context.Background(), testSession(t)); outcome != core.SessionUnanswered {
+	if outcome, _ := s.EndSession(context.Background(), testSession(t)); outcome != session.Unanswered {
 		t.Error(outcome)
 	}
 	s.disconnects.mu.Lock()
@@ -245,7 +245,7 @@ func TestEndSessionNotAsked(t *testing.T) {
 	unknown, strange := testSession(t), testSession(t)
 	unknown.Client, strange.Handle = "vpn9", []byte("no handle")
 	for name, tt := range map[string]struct {
-		session core.Session
+		session session.Session
 		change  func(*Client)
 	}{
 		"no client":      {unknown, func(*Client) {}},
@@ -253,7 +253,7 @@ func TestEndSessionNotAsked(t *testing.T) {
 		"strange handle": {strange, func(*Client) {}},
 	} {
 		s := disconnecter(t, n, tt.change)
-		if outcome, words := s.EndSession(t.Context(), tt.session); outcome != core.SessionNotAsked || words == "" {
+		if outcome, words := s.EndSession(t.Context(), tt.session); outcome != session.NotAsked || words == "" {
 			t.Errorf("%s: %s %q", name, outcome, words)
 		}
 	}
@@ -274,7 +274,7 @@ func TestEndSessionWithTheOldSecret(t *testing.T) {
 	s := disconnecter(t, n, func(c *Client) {
 		c.Secrets, c.OldUntil = append(c.Secrets, []byte(old)), time.Now().Add(time.Hour)
 	})
-	if outcome, words := s.EndSession(t.Context(), testSession(t)); outcome != core.SessionEnded {
+	if outcome, words := s.EndSession(t.Context(), testSession(t)); outcome != session.Ended {
 		t.Errorf("%s %s", outcome, words)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/session"
 	"github.com/keywicket/keywicket/plugins/proto/controlv1"
 )
 
@@ -146,7 +146,7 @@ func endingsText(all []*controlv1.SessionEnding) string {
 	over := 0
 	var others []string
 	for _, n := range all {
-		if core.SessionOutcome(n.GetOutcome()) == core.SessionEnded {
+		if session.Outcome(n.GetOutcome()) == session.Ended {
 			over++
 			continue
 		}
@@ -173,12 +173,12 @@ func endingText(n *controlv1.SessionEnding) string {
 	if n.GetDetail() != "" {
 		detail = " (" + line(n.GetDetail()) + ")"
 	}
-	switch core.SessionOutcome(n.GetOutcome()) {
-	case core.SessionRefused:
+	switch session.Outcome(n.GetOutcome()) {
+	case session.Refused:
 		return client + " refused" + detail
-	case core.SessionNotAsked:
+	case session.NotAsked:
 		return client + " was not asked" + detail
-	case core.SessionWaits:
+	case session.Waits:
 		return client + " did not answer yet and is asked again"
 	}
 	return client + " did not answer" + detail

@@ -1,0 +1,316 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// An Outcome is what came of ending a session. The texts are fixed: programs
+// outside of the project read them.
+type Outcome string
+
+const (
+	Waits      Outcome = "waiting"    // the client was asked, and has not answered yet
+	Ended      Outcome = "ended"      // it is over
+	Refused    Outcome = "refused"    // the client said no
+	Unanswered Outcome = "unanswered" // the client did not answer
+	NotAsked   Outcome = "not-asked"  // the client is not to be asked, or cannot be
+)
+
+// An Ender ends sessions where they are; a bridge is one. Its method is called
+// from many goroutines.
+type Ender interface {
+	// EndSession has the client of s end it, and returns what came of it, in
+	// words too where there is more to say. It asks for some seconds, and no
+	// longer than ctx.
+	EndSession(ctx context.Context, s Session) (Outcome, string)
+}
+
+// An Ending is a session that was to be ended, and what came of it.
+type Ending struct {
+	Session
+	Outcome Outcome
+	Detail  string
+}
+
+const (
+	sweepEvery  = time.Minute // between looks at every account that has sessions
+	maxActive   = 64          // sessions that are being ended at a time
+	maxActiveOf = 8           // of one client
+
+	endingKept  = 10 * time.Minute // how long an outcome can be asked for
+	maxEndings  = 1 << 14          // outcomes that are kept
+	endAgain    = time.Minute      // before the second try; doubled with each
+	endAgainMax = time.Hour
+)
+
+// A request is an Ending as it goes on.
+type request struct {
+	Ending
+	row    *row
+	began  time.Time
+	cancel context.CancelFunc // nil before the client is asked
+}
+
+// stop ends the asking: the session is over.
+func (q *request) stop() {
+	if q.cancel != nil {
+		q.cancel()
+	}
+}
+
+// requests are the sessions that are being ended, and those that were.
+type requests struct {
+	ender   Ender      // nil: nobody can
+	all     []*request // oldest first
+	waiting []*request // not asked for yet
+	active  int
+	clients map[string]int // active ones
+	changed chan struct{}  // closed at the next change
+}
+
+func newRequests() requests {
+	return requests{clients: make(map[string]int), changed: make(chan struct{})}
+}
+
+// EndWith has sessions ended by x once their app password does not hold any
+// more, whoever or whatever took it away.
+func (t *Table) EndWith(x Ender) {
+	t.mu.Lock()
+	t.requests.ender = x
+	t.mu.Unlock()
+	t.SuspectAll()
+}
+
+// Endings returns what came of the sessions of an account that were to be ended
+// since then. It has those ended that are still to be, and waits for what comes
+// of it as long as ctx lasts: what is not known by then Waits, and goes on. The
+// error is one of Standing.
+func (t *Table) Endings(ctx context.Context, account string, since time.Time) ([]Ending, error) {
+	if err := t.check(ctx, account, since); err != nil {
+		return nil, err
+	}
+	for {
+		all, waiting, changed := t.endingsOf(account, since)
+		if !waiting {
+			return all, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return all, nil
+		}
+	}
+}
+
+// endingsOf returns the endings of an account since then, whether one is not
+// decided, and what is closed when that changes.
+func (t *Table) endingsOf(account string, since time.Time) (all []Ending, waiting bool, changed <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, q := range t.requests.all {
+		if q.Account == account && !q.began.Before(since) {
+			all = append(all, q.Ending)
+			waiting = waiting || q.Outcome == Waits
+		}
+	}
+	return all, waiting, t.requests.changed
+}
+
+// Suspect has the sessions of an account looked at soon: something changed there.
+func (t *Table) Suspect(account string) {
+	t.mu.Lock()
+	if len(t.accounts[account]) > 0 {
+		t.suspects[account] = struct{}{}
+	}
+	t.mu.Unlock()
+	t.look()
+}
+
+// SuspectAll is Suspect of every account.
+func (t *Table) SuspectAll() {
+	t.mu.Lock()
+	for account := range t.accounts {
+		t.suspects[account] = struct{}{}
+	}
+	t.mu.Unlock()
+	t.look()
+}
+
+func (t *Table) look() {
+	select {
+	case t.wake <- struct{}{}:
+	default: // it is told already
+	}
+}
+
+func (t *Table) takeSuspects() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var accounts []string
+	for account := range t.suspects {
+		accounts = append(accounts, account)
+	}
+	clear(t.suspects)
+	return accounts
+}
+
+// endLoop ends what does not hold any more, until ctx ends. It counts those in
+// done who ask.
+func (t *Table) endLoop(ctx context.Context, done *sync.WaitGroup) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			t.sweep()
+		case <-t.wake:
+		}
+		for _, account := range t.takeSuspects() {
+			if err := t.check(ctx, account, time.Time{}); err != nil {
+				t.opt.Log.Warn("whether sessions are to be ended could not be found out; trying again", "err", err)
+				break // the directory or the store does not answer: the next sweep asks again
+			}
+		}
+		for _, q := range t.takeRequests() {
+			done.Go(func() { t.ask(ctx, q) })
+		}
+	}
+}
+
+// sweep forgets what is over, and has every account looked at: a date comes and
+// a policy changes without a word.
+func (t *Table) sweep() {
+	t.expire()
+	for _, key := range t.sweepEndings() {
+		t.opt.Damaged(key)
+	}
+	t.SuspectAll()
+}
+
+// sweepEndings forgets old outcomes, and returns the keys of records that could
+// not be opened.
+func (t *Table) sweepEndings() (damaged []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.opt.Now()
+	t.requests.all = slices.DeleteFunc(t.requests.all, func(q *request) bool { return q.Outcome != Waits && now.Sub(q.began) > endingKept })
+	damaged, t.damaged = t.damaged, nil
+	return damaged
+}
+
+// check begins to end those sessions of an account whose app password does not
+// hold any more. Where a try has failed the next one waits, unless it was before
+// since.
+func (t *Table) check(ctx context.Context, account string, since time.Time) error {
+	if !t.canEnd(account) {
+		return nil
+	}
+	standing, err := t.opt.Standing(ctx, account)
+	if err != nil {
+		return err
+	}
+	t.begin(account, since, standing)
+	t.look()
+	return nil
+}
+
+// canEnd says whether there is something to be ended at an account, and somebody
+// who does.
+func (t *Table) canEnd(account string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.requests.ender != nil && len(t.accounts[account]) > 0
+}
+
+// begin notes the sessions of an account that are to be ended.
+func (t *Table) begin(account string, since time.Time, standing Standing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x, now := &t.requests, t.opt.Now()
+	for each := range t.accounts[account] {
+		if each.request != nil || now.Before(each.again) && !each.asked.Before(since) {
+			continue
+		}
+		if _, holds := standing(each.of.Owner); holds {
+			continue
+		}
+		each.asked = now
+		each.request = &request{Ending: Ending{Session: each.Session, Outcome: Waits}, row: each, began: now}
+		if len(x.all) >= maxEndings {
+			x.all = x.all[1:]
+		}
+		x.all = append(x.all, each.request)
+		x.waiting = append(x.waiting, each.request)
+	}
+}
+
+// takeRequests returns those that may begin: as many as may go on at a time.
+func (t *Table) takeRequests() []*request {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x := &t.requests
+	var taken []*request
+	x.waiting = slices.DeleteFunc(x.waiting, func(q *request) bool {
+		if x.active >= maxActive || x.clients[q.Client] >= maxActiveOf {
+			return false
+		}
+		x.active++
+		x.clients[q.Client]++
+		taken = append(taken, q)
+		return true
+	})
+	return taken
+}
+
+// ask has q ended, and tells what came of it.
+func (t *Table) ask(ctx context.Context, q *request) {
+	asked, cancel := context.WithCancel(ctx)
+	defer cancel()
+	outcome, detail := t.started(q, cancel).EndSession(asked, q.Session)
+	if ctx.Err() != nil {
+		return // the end of Run: the next one asks anew
+	}
+	t.ended(q, outcome, detail)
+	t.opt.Ended(q.Ending)
+	t.look()
+}
+
+// started notes how q can be stopped, does it where its session is over, and
+// returns whom to ask.
+func (t *Table) started(q *request, cancel context.CancelFunc) Ender {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	q.cancel = cancel
+	if t.all[q.row.key] != q.row {
+		cancel()
+	}
+	return t.requests.ender
+}
+
+// ended notes what came of q.
+func (t *Table) ended(q *request, outcome Outcome, detail string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x := &t.requests
+	x.active--
+	if x.clients[q.Client]--; x.clients[q.Client] == 0 {
+		delete(x.clients, q.Client)
+	}
+	if t.all[q.row.key] != q.row && outcome != Ended { // the client has told that it is over
+		outcome, detail = Ended, ""
+	}
+	q.Outcome, q.Detail, q.row.request = outcome, detail, nil
+	if outcome == Ended {
+		t.end(q.row)
+	} else {
+		q.row.again = t.opt.Now().Add(min(endAgain<<min(q.row.tries, 10), endAgainMax))
+		q.row.tries++
+	}
+	close(x.changed)
+	x.changed = make(chan struct{})
+}

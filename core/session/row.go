@@ -1,0 +1,127 @@
+package session
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"strings"
+	"time"
+)
+
+// A rowKey stands for a client and the id that it gave a session.
+type rowKey [16]byte
+
+func keyOf(client, id string) rowKey {
+	sum := sha256.Sum256([]byte(client + "\x00" + id))
+	return rowKey(sum[:16])
+}
+
+// A row is a Session with what its Table needs to know of it.
+type row struct {
+	Session
+	of       token
+	key      rowKey
+	id       string // the client's
+	port     string
+	at       time.Time     // what is known of it was so then
+	seen     time.Time     // when the last report came
+	every    time.Duration // how often the client reports; 0: not known
+	gaps     int           // between reports that were watched
+	replaced bool          // another one of the same device took its place
+
+	request *request  // while it is being ended
+	tries   int       // that failed
+	asked   time.Time // when the last try began
+	again   time.Time // when the next one may
+}
+
+// life is how long r may go without a report.
+func (r *row) life() time.Duration {
+	if r.every == 0 {
+		return lifetime
+	}
+	return missedReports*r.every + grace
+}
+
+// isAt says whether r is of the device at that place, where both are known.
+func (r *row) isAt(p Place) bool {
+	return p.Device != "" && p.Port != "" && Place{r.Client, r.Device, r.port} == p
+}
+
+// take brings r up to date with what is said.
+func (r *row) take(said Report, of token, now time.Time) {
+	for _, field := range []struct {
+		at   *string
+		said string
+	}{{&r.Device, said.Device}, {&r.port, said.Port}, {&r.Address, said.Address}} {
+		*field.at = cmp.Or(strings.ToValidUTF8(field.said, "\uFFFD"), *field.at)
+	}
+	r.Handle = said.Handle
+	r.of.issued = max(r.of.issued, of.issued)
+	if said.HasOctets && !said.At.Before(r.at) { // what comes late says less
+		r.OctetsIn, r.OctetsOut = said.OctetsIn, said.OctetsOut
+	}
+	if said.At.After(r.at) {
+		r.at = said.At
+	}
+	if said.Event == GoesOn {
+		r.replaced = false // it is there after all
+		r.watch(now.Sub(r.seen))
+	}
+	r.every = max(r.every, min(said.Every, maxEvery))
+	r.seen = now
+}
+
+// watch learns from the time between two reports. The first one says nothing:
+// clients report once more as soon as the device has its address.
+func (r *row) watch(gap time.Duration) {
+	r.gaps++
+	if r.gaps > 1 {
+		r.every = max(r.every, min(max(gap, minEvery), maxEvery))
+	}
+}
+
+// An index has rows by a name.
+type index map[string]map[*row]struct{}
+
+func (x index) add(name string, r *row) {
+	if x[name] == nil {
+		x[name] = make(map[*row]struct{})
+	}
+	x[name][r] = struct{}{}
+}
+
+func (x index) remove(name string, r *row) {
+	delete(x[name], r)
+	if len(x[name]) == 0 {
+		delete(x, name)
+	}
+}
+
+// An over is a session that is over.
+type over struct {
+	issued int64 // of its last token
+	until  time.Time
+}
+
+// overs remembers sessions that are over, the oldest up to a number of them.
+type overs struct {
+	until map[rowKey]over
+	order []rowKey // oldest first
+}
+
+func (o *overs) add(r *row, now time.Time) {
+	for len(o.order) > 0 && (len(o.order) >= maxOver || !now.Before(o.until[o.order[0]].until)) {
+		delete(o.until, o.order[0])
+		o.order = o.order[1:]
+	}
+	if _, known := o.until[r.key]; !known {
+		o.order = append(o.order, r.key)
+	}
+	o.until[r.key] = over{issued: r.of.issued, until: now.Add(overFor)}
+}
+
+// has says whether a report with of, or with no token, comes after its session.
+func (o *overs) has(key rowKey, of token, now time.Time) bool {
+	was, ok := o.until[key]
+	return ok && now.Before(was.until) && of.issued <= was.issued
+}

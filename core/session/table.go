@@ -1,0 +1,344 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keywicket/keywicket/core/keyring"
+	"github.com/keywicket/keywicket/core/store"
+)
+
+const (
+	// MaxPerAppPassword is the most sessions of one app password that are known.
+	MaxPerAppPassword = 64
+
+	maxSessions = 100_000
+	maxOver     = 1 << 16 // sessions that are remembered as over
+
+	// overFor is how long a session that is over is remembered, so that a report
+	// from before, which comes late, does not bring it back.
+	overFor = 15 * time.Minute
+
+	// A session that is not reported for missedReports of its client's intervals
+	// is over. Where nobody knows the interval it is lifetime; an interval that
+	// was only watched is between minEvery and maxEvery.
+	missedReports = 3
+	grace         = time.Minute
+	lifetime      = 24 * time.Hour
+	minEvery      = time.Minute
+	maxEvery      = 8 * time.Hour
+)
+
+// ErrUntied says that nothing ties the session to an app password, so that
+// nothing is kept of it.
+var ErrUntied = errors.New("the session is tied to no app password")
+
+// A Standing says of the app passwords of one account what each is called, empty
+// if nobody knows, and whether it could sign in now. It waits for nothing.
+type Standing func(of Owner) (name string, holds bool)
+
+// Options say what a Table works with. All are required.
+type Options struct {
+	Store   store.Store
+	Keyring *keyring.Keyring
+	Now     func() time.Time
+	Log     *slog.Logger
+
+	// Standing returns what is so at the account of that normalised name, or an
+	// error if nobody can tell now.
+	Standing func(ctx context.Context, account string) (Standing, error)
+
+	// Ended is told what came of a session that was to be ended, and Damaged of
+	// a record that could not be opened and is removed.
+	Ended   func(Ending)
+	Damaged func(key string)
+}
+
+// A Table keeps the sessions that clients told of and that are not over. Its
+// methods may be called from many goroutines.
+type Table struct {
+	opt Options
+
+	mu       sync.Mutex
+	all      map[rowKey]*row
+	accounts index // by normalised name
+	clients  index
+	over     overs
+	lost     uint64   // that found no room
+	damaged  []string // keys of records that could not be opened
+
+	writes   writes
+	requests requests
+	suspects map[string]struct{} // accounts to look at
+	wake     chan struct{}       // a token: there are suspects, or sessions to be ended
+}
+
+// New returns a table without sessions. Load and Run make it whole.
+func New(opt Options) *Table {
+	return &Table{
+		opt: opt, all: make(map[rowKey]*row), accounts: make(index), clients: make(index),
+		over: overs{until: make(map[rowKey]over)}, writes: newWrites(), requests: newRequests(),
+		suspects: make(map[string]struct{}), wake: make(chan struct{}, 1),
+	}
+}
+
+// Run writes what the store is behind with, and has sessions ended, until ctx
+// ends. What is not written by then, Flush writes.
+func (t *Table) Run(ctx context.Context) {
+	var done sync.WaitGroup
+	defer done.Wait()
+	done.Go(func() { t.writeLoop(ctx) })
+	t.endLoop(ctx, &done)
+}
+
+// Report takes what a client says of a session; r.Account is normalised, or
+// empty. Nil means that it is recorded: a beginning and an end are in the store
+// then, the rest follows within flushEvery. The error is ErrUntied, or one of
+// the store or of Standing.
+//
+// What is reported is never believed beyond the client that reports it.
+func (t *Table) Report(ctx context.Context, r Report) error {
+	key := keyOf(r.Client, r.ID)
+	of, tied := t.open(r)
+	if !tied && !t.knows(key) {
+		return ErrUntied
+	}
+	name, holds := "", true
+	if tied && !t.knowsAs(key, of.Owner) {
+		standing, err := t.opt.Standing(ctx, of.Account)
+		if err != nil {
+			return err
+		}
+		name, holds = standing(of.Owner)
+	}
+	account, ok := t.take(key, r, of, name)
+	if !ok {
+		return ErrUntied
+	}
+	if !holds { // it was deleted before the client told of the session
+		t.Suspect(account)
+	}
+	if r.Event == GoesOn {
+		return nil
+	}
+	return t.written(ctx, key)
+}
+
+// Forget ends every session of client whose handle is of what began anew: a
+// device that was switched off has none. Nil means that this is in the store.
+func (t *Table) Forget(ctx context.Context, client string, of func(handle []byte) bool) error {
+	return t.written(ctx, t.forget(client, of)...)
+}
+
+// List returns the sessions of one account, or of all where account is empty, by
+// account and age.
+func (t *Table) List(account string) []Session {
+	found := t.list(account)
+	slices.SortFunc(found, func(a, b Session) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), a.Since.Compare(b.Since), cmp.Compare(a.Client, b.Client), cmp.Compare(a.AppPassword, b.AppPassword))
+	})
+	return found
+}
+
+// Count returns how many sessions an app password has, beside what a device at
+// that place had there: it is back, so that is over.
+func (t *Table) Count(of Owner, back Place) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for each := range t.accounts[of.Account] {
+		if each.of.is(of) && !each.replaced && !each.isAt(back) {
+			n++
+		}
+	}
+	return n
+}
+
+// Stats returns how many sessions are known, and how many found no room.
+func (t *Table) Stats() (known int, lost uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.all), t.lost
+}
+
+// knows says whether a report of key can be taken without a token.
+func (t *Table) knows(key rowKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, over := t.over.until[key]
+	return t.all[key] != nil || over
+}
+
+// knowsAs says whether the session at key is one of that app password.
+func (t *Table) knowsAs(key rowKey, of Owner) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := t.all[key]
+	return known != nil && known.of.is(of)
+}
+
+// take takes r, which of ties to the app password of that name, if it is not the
+// zero token. It returns the account; false if there is no such session and no
+// token.
+func (t *Table) take(key rowKey, r Report, of token, name string) (account string, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.opt.Now()
+	known := t.all[key]
+	if t.over.has(key, of, now) {
+		return of.Account, true
+	}
+	tied := of != token{}
+	if known != nil && tied && !known.of.is(of.Owner) {
+		if of.issued <= known.of.issued {
+			return known.Account, true // of before the client used the id again
+		}
+		t.remove(known)
+		known = nil
+	}
+	if known == nil && !tied {
+		return "", false
+	}
+	if known == nil {
+		known = &row{
+			Session: Session{Account: of.Account, AppPassword: of.idText(), AppPasswordName: name, Client: r.Client, Since: r.At.Add(-r.For)},
+			of:      of, key: key, id: r.ID, seen: now,
+		}
+		if r.Event != Stopped {
+			t.add(known)
+		}
+	}
+	known.take(r, of, now)
+	switch r.Event {
+	case Stopped:
+		t.end(known)
+	case Starts:
+		t.replace(known)
+		fallthrough
+	default:
+		t.writes.note(key, r.Event == Starts)
+	}
+	return known.Account, true
+}
+
+// replace marks what the device of by had before at the same port: its end was
+// lost. It does not count any more, but is still ended with the others.
+func (t *Table) replace(by *row) {
+	for other := range t.accounts[by.Account] {
+		if other != by && other.of.is(by.of.Owner) && other.isAt(Place{by.Client, by.Device, by.port}) {
+			other.replaced = true
+			t.writes.note(other.key, false)
+		}
+	}
+}
+
+// add makes room for a session and adds it. t.mu is held.
+func (t *Table) add(added *row) {
+	var oldest *row
+	n := 0
+	for other := range t.accounts[added.Account] {
+		if other.of.is(added.of.Owner) {
+			n++
+			if other.request != nil {
+				continue // what is being ended is not lost sight of
+			}
+			if oldest == nil || other.seen.Before(oldest.seen) {
+				oldest = other
+			}
+		}
+	}
+	if n >= MaxPerAppPassword && oldest != nil {
+		t.lost++
+		t.remove(oldest)
+	}
+	if len(t.all) >= maxSessions {
+		t.thin()
+	}
+	t.all[added.key] = added
+	t.accounts.add(added.Account, added)
+	t.clients.add(added.Client, added)
+}
+
+// thin takes the oldest sessions from the client that has the most, so that
+// none can push out what others have.
+func (t *Table) thin() {
+	var most map[*row]struct{}
+	for _, of := range t.clients {
+		if len(of) > len(most) {
+			most = of
+		}
+	}
+	byAge := slices.SortedFunc(maps.Keys(most), func(a, b *row) int { return a.seen.Compare(b.seen) })
+	for _, old := range byAge[:max(1, len(byAge)/64)] {
+		if old.request == nil {
+			t.lost++
+			t.remove(old)
+		}
+	}
+}
+
+// remove takes a session out of everything. t.mu is held.
+func (t *Table) remove(gone *row) {
+	if t.all[gone.key] != gone {
+		return
+	}
+	delete(t.all, gone.key)
+	t.accounts.remove(gone.Account, gone)
+	t.clients.remove(gone.Client, gone)
+	if gone.request != nil {
+		gone.request.stop()
+	}
+	t.writes.note(gone.key, false)
+}
+
+// end is remove for a session that is over. t.mu is held.
+func (t *Table) end(gone *row) {
+	t.over.add(gone, t.opt.Now())
+	t.remove(gone)
+	t.writes.note(gone.key, true)
+}
+
+// forget ends what a device had before it began anew, and returns the keys.
+func (t *Table) forget(client string, of func(handle []byte) bool) []rowKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var keys []rowKey
+	for gone := range maps.Clone(t.clients[client]) {
+		if of(gone.Handle) {
+			t.end(gone)
+			keys = append(keys, gone.key)
+		}
+	}
+	return keys
+}
+
+// expire removes sessions that were not reported for too long.
+func (t *Table) expire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.opt.Now()
+	for _, old := range t.all {
+		if old.request == nil && now.Sub(old.seen) > old.life() {
+			t.remove(old)
+		}
+	}
+}
+
+// list returns the sessions of the account, or all.
+func (t *Table) list(account string) []Session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var found []Session
+	for _, each := range t.all {
+		if (account == "" || each.Account == account) && !each.replaced {
+			found = append(found, each.Session)
+		}
+	}
+	return found
+}
