@@ -22,6 +22,14 @@ type attributeID struct {
 	tag    byte
 }
 
+// Octets returns how long the attribute is on the wire.
+func (a Attribute) Octets() int { return len(a.wire) }
+
+// MaxReply is how many octets of attributes an Access-Accept has room for beside
+// what the server puts into each: Message-Authenticator and Class. Those of a
+// request, such as Proxy-State, come on top.
+const MaxReply = maxPacket - headerLen - (2 + digestLen) - (2 + maxValue)
+
 // Name returns the name as the dictionary spells it, with its tag.
 func (a Attribute) Name() string { return a.name }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -61,4 +63,46 @@ func toFaultsJSON(faults config.Faults) []faultJSON {
 		all = append(all, faultJSON{f.File, f.Line, f.Key, f.Text})
 	}
 	return all
+}
+
+// loadWhole is loadConfig that also tells the faults which only the parts find,
+// all in one. A line that has a fault already is not looked at once more: what
+// follows from one fault is no other.
+func loadWhole(path string) (*config.File, error) {
+	f, err := config.Load(path)
+	var faults config.Faults
+	if err != nil && !errors.As(err, &faults) {
+		return nil, usageError{err}
+	}
+	if f == nil { // not even TOML
+		return nil, err
+	}
+	told := len(faults)
+	for _, found := range checkParts(f) {
+		if !slices.ContainsFunc(faults[:told], func(known config.Fault) bool { return sameMatter(known, found) }) && !slices.Contains(faults, found) {
+			faults = append(faults, found)
+		}
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// sameMatter says whether both are about one place of one file: one key, or a
+// table and a key in it.
+func sameMatter(a, b config.Fault) bool {
+	in := func(a, b string) bool { return a == b || strings.HasPrefix(b, a+".") }
+	return a.File == b.File && a.Line == b.Line && (in(a.Key, b.Key) || in(b.Key, a.Key))
+}
+
+// checkParts returns the faults that only the parts can find.
+func checkParts(f *config.File) config.Faults {
+	var faults config.Faults
+	if f.Radius != nil {
+		_, found := radiusConfig(f)
+		return found
+	}
+	replySets(f, dictionaryOf(f, &faults), &faults) // nobody sends them yet, and they shall be right when somebody does
+	return faults
 }

@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -100,6 +102,54 @@ func TestReplyOfOneAppPassword(t *testing.T) {
 	if out := s.ok("", "status"); !strings.Contains(out, "dropped, reply-unknown: 1") {
 		t.Error(out)
 	}
+}
+
+// Every fault is told at once: two in one line, those of two files that are not
+// there, and one of another file that stands at the same line.
+func TestEveryFaultOfReplies(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	long := strings.Repeat("x", 250)
+	var many []string
+	for i := range 16 {
+		many = append(many, fmt.Sprintf("%q", long+strconv.Itoa(10+i)))
+	}
+	s.edit("[radius]\n", "[radius]\ndictionary = [\"dictionary.acme\", \"gone\", \"gone too\"]\n")
+	s.add("[profile.default]", `reply = { "FilterId" = "x", "Framed-IP-Address" = "y", "Class" = [] }`)
+	s.add("[group.a]", `reply = { "Reply-Message" = "a", "reply-message" = "b" }`)
+	s.add("[group.b]", `reply = { "Class" = [`+strings.Join(many, ", ")+`] }`)
+	s.add("[group.c]", `reply = { "Class" = [`+strings.Join(many[2:], ", ")+`] }`)
+	writeFile(t, s.path("dictionary.acme"), strings.Repeat("#\n", s.lineOf(`reply = { "FilterId"`)-1)+"STRUCT a\n")
+	out := s.refused(2, "", "", "config", "check", s.config()).err
+	for _, want := range []string{"gone: no such file", "gone too: no such file", "dictionary.acme:"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	s.edit(`"dictionary.acme", "gone", "gone too"`, "")
+	out = s.refused(2, "", "", "config", "check", s.config()).err
+	for _, want := range []string{
+		`reply.FilterId: "FilterId" is no known attribute`, `reply.Framed-IP-Address: Framed-IP-Address: "y" is no IPv4 address`, "reply.Class: the list is empty",
+		"group.a.reply.reply-message: it stands there as Reply-Message already; put all its values into one list",
+		"group.b.reply: these attributes have 4064 octets, and an answer has room for 3803; leave some out",
+	} {
+		if strings.Count(out, want) != 1 {
+			t.Errorf("not once %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "group.c") || strings.Count(out, "\n") != 5 {
+		t.Error(out)
+	}
+}
+
+// lineOf returns the line of the configuration that begins with text.
+func (s *site) lineOf(text string) int {
+	s.t.Helper()
+	before, _, ok := strings.Cut(readFile(s.t, s.config()), "\n"+text)
+	if !ok {
+		s.t.Fatalf("no line of the configuration begins with %s", text)
+	}
+	return strings.Count(before, "\n") + 2
 }
 
 // uses returns how often an app password was used.

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -190,40 +189,6 @@ func policyOf(f *config.File) core.Policy {
 	return p
 }
 
-// loadWhole is loadConfig that also tells the faults which only the parts find,
-// all in one. A line that has a fault already is not looked at once more: what
-// follows from one fault is no other.
-func loadWhole(path string) (*config.File, error) {
-	f, err := config.Load(path)
-	var faults config.Faults
-	if err != nil && !errors.As(err, &faults) {
-		return nil, usageError{err}
-	}
-	if f == nil { // not even TOML
-		return nil, err
-	}
-	for _, found := range checkParts(f) {
-		if !slices.ContainsFunc(faults, func(known config.Fault) bool { return known.Line == found.Line }) {
-			faults = append(faults, found)
-		}
-	}
-	if err := faults.Err(); err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
-// checkParts returns the faults that only the parts can find.
-func checkParts(f *config.File) config.Faults {
-	var faults config.Faults
-	if f.Radius != nil {
-		_, found := radiusConfig(f)
-		return found
-	}
-	replySets(f, dictionaryOf(f, &faults), &faults) // nobody sends them yet, and they shall be right when somebody does
-	return faults
-}
-
 // pamRules turns the configuration into what the PAM bridge is told.
 func pamRules(f *config.File) pam.Rules {
 	return pam.Rules{Services: f.PAM.Services, Users: f.PAM.Users, MinUID: f.PAM.MinUID}
@@ -368,15 +333,28 @@ func replies(f *config.File, d *radius.Dictionary, faults *config.Faults, from [
 	if d == nil {
 		return all
 	}
+	fault := func(text string, key ...string) {
+		*faults = append(*faults, f.Fault(text, append(append(table[:len(table):len(table)], "reply"), key...)...))
+	}
+	octets, spelled := 0, map[string]string{} // a name as it was written, by the name
 	for _, a := range from {
 		for _, value := range a.Values {
 			attribute, err := d.ParseReply(a.Name, value)
 			if err != nil {
-				*faults = append(*faults, f.Fault(err.Error(), append(table[:len(table):len(table)], "reply", a.Name)...))
+				fault(err.Error(), a.Name)
 				continue
 			}
+			if before, ok := spelled[attribute.Name()]; ok && before != a.Name {
+				fault("it stands there as "+before+" already; put all its values into one list", a.Name)
+				break
+			}
+			spelled[attribute.Name()] = a.Name
+			octets += attribute.Octets()
 			all = append(all, attribute)
 		}
+	}
+	if octets > radius.MaxReply {
+		fault(fmt.Sprintf("these attributes have %d octets, and an answer has room for %d; leave some out", octets, radius.MaxReply))
 	}
 	return all
 }
