@@ -249,7 +249,7 @@ func (f *flush) activityOp(ctx context.Context, d *doings) (op store.Op, outcome
 	}
 	defer clear(f.plain)
 	key, start := record.PrefixActivity+d.name, len(f.batch.values)
-	f.batch.values = e.keys.AppendSeal(f.batch.values, record.KindActivity, key, f.plain)
+	f.batch.values = e.keys.AppendSeal(f.batch.values, f.now, record.KindActivity, key, f.plain)
 	op = store.Op{Action: store.Put, Key: key, Value: f.batch.values[start:], IfAbsent: rev == 0, IfRevision: rev}
 	return op, writeDone, nil
 }

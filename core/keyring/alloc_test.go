@@ -2,7 +2,10 @@
 
 package keyring
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // Under the race detector sync.Pool drops states at random.
 func TestTagAllocatesNothing(t *testing.T) {
@@ -25,6 +28,14 @@ func TestAppendOpenAllocatesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestAppendSealAllocatesNothing(t *testing.T) {
+	k := fresh(t)
+	now, room, plain := time.Now(), make([]byte, 0, 500), []byte("plain")
+	if n := testing.AllocsPerRun(1000, func() { k.AppendSeal(room, now, "kind", "key", plain) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

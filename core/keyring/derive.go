@@ -31,6 +31,7 @@ type rootKey struct {
 	created time.Time // for people; the order in the file decides
 	root    *[rootSize]byte
 	seal    cipher.AEAD
+	series  *series
 	tags    *mac
 	jitter  *mac
 	audit   *[sha256.Size]byte
@@ -55,6 +56,9 @@ func newRootKey(root *[rootSize]byte, created time.Time) (*rootKey, error) {
 	var err error
 	if r.seal, err = chacha20poly1305.NewX(seal[:]); err != nil {
 		return nil, fmt.Errorf("set up XChaCha20-Poly1305: %w", err)
+	}
+	if r.series, err = newSeries(seal[:]); err != nil {
+		return nil, err
 	}
 	return r, nil
 }

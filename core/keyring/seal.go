@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -26,8 +27,8 @@ var (
 //
 //	version octet ‖ key id (8) ‖ nonce (24) ‖ XChaCha20-Poly1305 of the plain text
 //
-// The nonce is random: with 192 bits, two are never the same
-// (draft-irtf-cfrg-xchacha-03, section 2.1).
+// The nonce of Seal is random: with 192 bits, two are never the same
+// (draft-irtf-cfrg-xchacha-03, section 2.1). That of AppendSeal is a series.
 const (
 	version    = 1
 	headerSize = 1 + len(KeyID{})
@@ -41,32 +42,31 @@ const (
 // key of the store. Only Open with the same kind and key opens it.
 func (k *Keyring) Seal(kind, key string, plain []byte) []byte {
 	r := k.current.Load().newest()
-	b := r.envelope(make([]byte, 0, Overhead+len(plain)))
+	var nonce [chacha20poly1305.NonceSizeX]byte
+	rand.Read(nonce[:]) // never fails (crypto/rand since Go 1.24)
+	b := r.appendHead(make([]byte, 0, Overhead+len(plain)), nonce)
 	return r.seal.Seal(b, b[headerSize:], plain, additional(nil, b[:headerSize], kind, key))
 }
 
-// AppendSeal appends what Seal returns to dst, and allocates nothing where that
-// has room enough: what is handed to the cipher stands behind it meanwhile.
-func (k *Keyring) AppendSeal(dst []byte, kind, key string, plain []byte) []byte {
+// AppendSeal appends what Seal might have returned to dst, in less time, and
+// allocates nothing where that has room enough: what is handed to the cipher stands
+// behind it meanwhile. It is for what is sealed again and again; at is about now.
+func (k *Keyring) AppendSeal(dst []byte, at time.Time, kind, key string, plain []byte) []byte {
 	r := k.current.Load().newest()
 	sealed, bound := Overhead+len(plain), headerSize+8+len(kind)+len(key)
 	dst = slices.Grow(dst, sealed+bound+len(plain))
 	end := len(dst) + sealed
-	b := r.envelope(dst[len(dst):len(dst):end])
+	b := r.appendHead(dst[len(dst):len(dst):end], r.series.next(at))
 	bind := additional(dst[end:end:cap(dst)], b[:headerSize], kind, key)
 	open := append(bind, plain...)[bound:]
-	out := r.seal.Seal(b, b[headerSize:], open, bind)
+	out := r.series.seal(b, b[headerSize:], open, bind)
 	clear(open)
 	return dst[:len(dst)+len(out)]
 }
 
-// envelope appends the head of an envelope to b: all but what is encrypted.
-func (r *rootKey) envelope(b []byte) []byte {
-	b = append(append(b, version), r.id[:]...)
-	var nonce [chacha20poly1305.NonceSizeX]byte
-	b = append(b, nonce[:]...)
-	rand.Read(b[len(b)-len(nonce):]) // never fails (crypto/rand since Go 1.24)
-	return b
+// appendHead appends all of an envelope but what is encrypted to b.
+func (r *rootKey) appendHead(b []byte, nonce [chacha20poly1305.NonceSizeX]byte) []byte {
+	return append(append(append(b, version), r.id[:]...), nonce[:]...)
 }
 
 // Open returns what was given to Seal. The error wraps ErrVersion,

@@ -18,7 +18,7 @@ func TestAppendSeal(t *testing.T) {
 	}
 	for _, room := range []int{0, 10, 100, 500} {
 		before := append(make([]byte, 0, room+6), "before"...)
-		got := k.AppendSeal(before, "session", "vpn1", []byte("plain"))
+		got := k.AppendSeal(before, time.Now(), "session", "vpn1", []byte("plain"))
 		if string(got[:6]) != "before" || len(got) != 6+keyring.Overhead+5 {
 			t.Fatalf("%d octets of room: %q", room, got)
 		}

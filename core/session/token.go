@@ -33,7 +33,7 @@ func (t *Table) AppendToken(dst []byte, client string, of Owner, now time.Time) 
 	if len(of.Account) <= maxTokenName {
 		content = append(content, of.Account...)
 	}
-	return t.opt.Keyring.AppendSeal(dst, tokenKind, client, content)
+	return t.opt.Keyring.AppendSeal(dst, now, tokenKind, client, content)
 }
 
 // open returns what the first genuine one among the tokens of r says. One that
