@@ -34,19 +34,19 @@ var errGuardAway = errors.New("a hook did not decide")
 // guards says whether there is a Guard to ask.
 func (e *Engine) guards() bool { return e.opt.Guard != nil && e.opt.Guard.Asks() }
 
-// guarded asks the Guard about an attempt that would be granted.
-func (e *Engine) guarded(ctx context.Context, a Attempt, v verdict) verdict {
+// guarded asks the Guard about an attempt that would be granted, and returns why it
+// is not.
+func (e *Engine) guarded(ctx context.Context, a Attempt, v *verdict) Reason {
 	admission, err := e.opt.Guard.Check(ctx, a, v.grant())
 	switch {
 	case err != nil:
-		v.err = errors.Join(errGuardAway, err)
-		return v.refuse(ReasonUnavailable)
+		return v.unable(errors.Join(errGuardAway, err))
 	case !admission.Allow:
 		v.detail = strings.ToValidUTF8(admission.Text[:min(len(admission.Text), maxGuardText)], "")
-		return v.refuse(ReasonRefusedByHook)
+		return ReasonRefusedByHook
 	}
 	v.reply = admission.Reply
-	return v
+	return ""
 }
 
 // grant is what v grants, without a session.

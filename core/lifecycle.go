@@ -177,8 +177,8 @@ func (e *Engine) removeAll(rec *record.Account) []Ref {
 }
 
 // pinFirst pins the app password that was presented to the device that did,
-// if no other was first. It is the one sign-in that writes.
-func (e *Engine) pinFirst(ctx context.Context, a Attempt, v verdict) verdict {
+// if no other was first; else it returns why not. It is the one sign-in that writes.
+func (e *Engine) pinFirst(ctx context.Context, a Attempt, v *verdict) Reason {
 	mismatch := false
 	err := e.update(ctx, v.name, func(rec *record.Account) error {
 		if !belongs(rec, v.account.dir) {
@@ -199,17 +199,16 @@ func (e *Engine) pinFirst(ctx context.Context, a Attempt, v verdict) verdict {
 	switch k := KindOf(err); {
 	case err == nil:
 		e.record(ctx, Event{Kind: EventPinned, Account: v.name, AppPassword: v.ref, Device: a.Device, Service: a.Service})
-		return v
+		return ""
 	case errors.Is(err, errNoChange) && !mismatch:
-		return v
+		return ""
 	case errors.Is(err, errNoChange):
-		return v.refuse(ReasonPinMismatch)
+		return ReasonPinMismatch
 	case k == KindDenied:
-		return v.refuse(ReasonDeleted)
+		return ReasonDeleted
 	case k == KindDamaged:
 		v.err = err
-		return v.refuse(ReasonTamper)
+		return ReasonTamper
 	}
-	v.err = err
-	return v.refuse(ReasonUnavailable)
+	return v.unable(err)
 }

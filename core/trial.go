@@ -9,22 +9,22 @@ import (
 
 // decideTrial tries a response to a challenge against the app passwords that
 // fit, and does the work of MaxLimit trials whatever it finds.
-func (e *Engine) decideTrial(ctx context.Context, policy *Policy, a *Attempt, v verdict, trial proof.Trial) verdict {
-	v, ok := e.withAccount(ctx, v)
+func (e *Engine) decideTrial(ctx context.Context, policy *Policy, a *Attempt, v *verdict, trial proof.Trial) Reason {
+	ended := e.findAccount(ctx, v)
 	var fitting []candidate
 	if v.account != nil {
 		fitting = v.account.candidates(policy, a.Service, trial.Method(), e.clock.now())
 	}
-	v = e.tryAll(v, fitting, trial)
+	e.tryAll(v, fitting, trial)
 	switch {
-	case !ok:
-		return v
+	case ended != "":
+		return ended
 	case v.match != nil:
 		return e.decideMatch(ctx, policy, a, trial.Method(), v)
 	case len(fitting) == 0:
-		return v.refuse(ReasonMethodNotEnabled)
+		return ReasonMethodNotEnabled
 	}
-	return v.refuse(ReasonWrong)
+	return ReasonWrong
 }
 
 // dummyText stands for the app passwords that an account does not have. It is
@@ -34,7 +34,7 @@ const dummyText = "aaaaaaaaaaaaaaaaaaaa"
 // tryAll opens and tries every candidate, and after them a dummy until it has
 // done so MaxLimit times: how long it takes says neither whether there is an
 // account nor how many app passwords it has. The first match counts.
-func (e *Engine) tryAll(v verdict, fitting []candidate, trial proof.Trial) verdict {
+func (e *Engine) tryAll(v *verdict, fitting []candidate, trial proof.Trial) {
 	m := trial.Method()
 	dummy := proof.Material(m, dummyText)
 	nobody, none := &account{}, candidate{password: &password{scope: &scope{services: []string{"*"}}}}
@@ -59,7 +59,6 @@ func (e *Engine) tryAll(v verdict, fitting []candidate, trial proof.Trial) verdi
 		}
 		clear(material)
 	}
-	return v
 }
 
 // A candidate is material that a response is tried against.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"time"
@@ -49,11 +50,11 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	}
 	defer clear(v.material)
 	if v.reason == "" && e.guards() {
-		v = e.guarded(ctx, a, v)
+		v.reason = e.guarded(ctx, a, &v)
 	}
 	weigh(&a, &v)
 	if v.reason == "" && v.pinning { // last, as it is written down
-		v = e.pinFirst(ctx, a, v)
+		v.reason = e.pinFirst(ctx, a, &v)
 	}
 	v.now = e.clock.now() // guards and the store may have taken their time
 	if err := e.conclude(&a, methodOf(a.Proof), &v, &g); err != nil {
@@ -83,7 +84,7 @@ func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided b
 	}
 	a.Account = at.name
 	v := verdict{now: e.clock.now(), name: a.Account, account: at, hurried: true}
-	v = e.decideCleartext(context.Background(), e.policy.Load(), a, proof.MethodCleartext, v, typed)
+	v.reason = e.decideCleartext(context.Background(), e.policy.Load(), a, proof.MethodCleartext, &v, typed)
 	if v.putOff || v.reason == "" && e.guards() || e.mayHaveBeenMade(&v) {
 		return false, nil
 	}
@@ -147,41 +148,40 @@ func (e *Engine) mayAnswer(a *Attempt, v *verdict) bool {
 }
 
 // decide finds the verdict on a.
-func (e *Engine) decide(ctx context.Context, a *Attempt) verdict {
+func (e *Engine) decide(ctx context.Context, a *Attempt) (v verdict) {
 	policy := e.policy.Load()
-	name, err := NormalizeAccount(a.Account)
-	if err != nil {
-		return verdict{reason: ReasonMalformed, err: err}
+	if v.name, v.err = NormalizeAccount(a.Account); v.err != nil {
+		v.reason = ReasonMalformed
+		return v
 	}
-	v := verdict{name: name}
 	switch p := a.Proof.(type) {
 	case proof.Cleartext:
-		return e.decideCleartext(ctx, policy, a, proof.MethodCleartext, v, p)
+		v.reason = e.decideCleartext(ctx, policy, a, proof.MethodCleartext, &v, p)
 	case proof.Trial:
-		return e.decideTrial(ctx, policy, a, v, p)
+		v.reason = e.decideTrial(ctx, policy, a, &v, p)
 	case proof.Unsupported:
-		if v, ok := e.withAccount(ctx, v); !ok {
-			return v
-		}
-		return v.refuse(ReasonMethodNotEnabled)
+		v.reason = cmp.Or(e.findAccount(ctx, &v), ReasonMethodNotEnabled)
+	default:
+		v.reason = ReasonMalformed
 	}
-	return v.refuse(ReasonMalformed)
-}
-
-func (v verdict) refuse(r Reason) verdict {
-	v.reason = r
 	return v
 }
 
-// later puts the attempt off.
-func (v verdict) later() verdict {
+// later puts the attempt off. The reason is what becomes of one that nobody takes up.
+func (v *verdict) later() Reason {
 	v.putOff = true
-	return v
+	return ReasonUnavailable
 }
 
-// withAccount looks the account up. It says false, with the reason, when the
-// attempt ends here whatever was presented.
-func (e *Engine) withAccount(ctx context.Context, v verdict) (verdict, bool) {
+// unable is why an attempt cannot be decided.
+func (v *verdict) unable(err error) Reason {
+	v.err = err
+	return ReasonUnavailable
+}
+
+// findAccount looks the account up. It returns a reason when the attempt ends here
+// whatever was presented.
+func (e *Engine) findAccount(ctx context.Context, v *verdict) Reason {
 	var err error
 	if v.account == nil { // else it was at hand
 		v.account, err = e.lookup(ctx, v.name)
@@ -190,40 +190,36 @@ func (e *Engine) withAccount(ctx context.Context, v verdict) (verdict, bool) {
 	switch KindOf(err) {
 	case 0:
 	case KindNotFound:
-		return v.refuse(ReasonUnknownAccount), false
+		return ReasonUnknownAccount
 	case KindDamaged:
 		v.err = err
-		return v.refuse(ReasonTamper), false
+		return ReasonTamper
 	default:
-		v.err = err
-		return v.refuse(ReasonUnavailable), false
+		return v.unable(err)
 	}
 	if !v.account.dir.Enabled {
-		return v.refuse(ReasonAccountDisabled), false
+		return ReasonAccountDisabled
 	}
-	return v, true
+	return ""
 }
 
 // decideCleartext checks a text that was typed: one tag of it, compared with
 // the account's, whether the account exists or not.
-func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a *Attempt, m proof.Method, v verdict, typed []byte) verdict {
+func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a *Attempt, m proof.Method, v *verdict, typed []byte) Reason {
 	if len(typed) == 0 {
-		return v.refuse(ReasonMalformed)
+		return ReasonMalformed
 	}
 	text, shape := secret.Parse(typed)
 	defer text.Wipe()
 	v.mistyped = shape == secret.ErrCheck
 	if v.mistyped && policy.MainPassword == MainNever {
-		return v.refuse(ReasonMistyped)
+		return ReasonMistyped
 	}
-	v, ok := e.withAccount(ctx, v)
-	if v.putOff {
-		return v
-	}
+	ended := e.findAccount(ctx, v)
 	if v.account == nil { // a stranger costs the same
 		inner := innerHash([16]byte{}, &text)
 		e.keys.Tag(e.keys.Newest(), inner[:])
-		return v
+		return ended
 	}
 	var found taggedText
 	if shape == nil {
@@ -236,30 +232,27 @@ func (e *Engine) decideCleartext(ctx context.Context, policy *Policy, a *Attempt
 	}
 	switch found.owner {
 	case ownerNone:
-		if !ok {
-			return v
+		if ended != "" {
+			return ended
 		}
 		return e.decideMain(ctx, policy, v, typed, shape)
 	case ownerDeleted:
 		v.ref = v.account.deleted[found.index].ref
-		if !ok {
-			return v
-		}
-		return v.refuse(ReasonDeleted)
+		return cmp.Or(ended, ReasonDeleted)
 	}
 	v.match = &v.account.passwords[found.index]
 	v.ref = v.match.ref
 	switch {
-	case !ok:
-		return v
+	case ended != "":
+		return ended
 	case found.owner == ownerPrevious && max(v.now.UnixMilli(), v.match.since) >= v.match.previousUntil: // without an overlap at once, also where the clock is behind
-		return v.refuse(ReasonDeleted)
+		return ReasonDeleted
 	}
 	return e.decideMatch(ctx, policy, a, m, v)
 }
 
 // decideMain answers for a text that is no app password of the account.
-func (e *Engine) decideMain(ctx context.Context, policy *Policy, v verdict, typed []byte, shape error) verdict {
+func (e *Engine) decideMain(ctx context.Context, policy *Policy, v *verdict, typed []byte, shape error) Reason {
 	without := policy.MainPassword == MainWithoutTwoStep && !v.account.twoStep
 	if v.hurried && (without || shape == secret.ErrShape) {
 		return v.later()
@@ -268,40 +261,39 @@ func (e *Engine) decideMain(ctx context.Context, policy *Policy, v verdict, type
 		right, err := e.isMainPassword(ctx, v.name, typed)
 		switch k := KindOf(err); {
 		case k == KindLimited:
-			return v.refuse(ReasonThrottled)
+			return ReasonThrottled
 		case k != 0:
-			v.err = err
-			return v.refuse(ReasonUnavailable)
+			return v.unable(err)
 		case right:
-			return v // granted
+			return "" // granted
 		}
 	} else if shape == secret.ErrShape && e.looksLikeMainPassword(ctx, v.name, typed) {
-		return v.refuse(ReasonMainPasswordRefused)
+		return ReasonMainPasswordRefused
 	}
 	if shape == secret.ErrCheck {
-		return v.refuse(ReasonMistyped)
+		return ReasonMistyped
 	}
-	return v.refuse(ReasonWrong)
+	return ReasonWrong
 }
 
 // decideMatch applies the rules to the app password that was presented.
-func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a *Attempt, m proof.Method, v verdict) verdict {
+func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a *Attempt, m proof.Method, v *verdict) Reason {
 	p := v.match
 	switch {
 	case policy.denies(v.account.dir.Groups) || policy.Profiles[p.scope.profile].Deny:
-		return v.refuse(ReasonAppPasswordsDenied)
+		return ReasonAppPasswordsDenied
 	case policy.RequireTwoStep && !v.account.twoStep:
-		return v.refuse(ReasonTwoStepOff)
+		return ReasonTwoStepOff
 	case !p.inScope(policy, a.Service):
-		return v.refuse(ReasonOutOfScope)
+		return ReasonOutOfScope
 	case !p.hasMethod(policy, m):
-		return v.refuse(ReasonMethodNotEnabled)
+		return ReasonMethodNotEnabled
 	case p.suspended:
-		return v.refuse(ReasonSuspended)
+		return ReasonSuspended
 	}
 	now := v.now
 	if p.expired(now) {
-		return v.refuse(ReasonExpired)
+		return ReasonExpired
 	}
 	if p.disused(policy, now, fromMillis(p.used)) {
 		if v.hurried {
@@ -311,25 +303,23 @@ func (e *Engine) decideMatch(ctx context.Context, policy *Policy, a *Attempt, m 
 		// ends an app password, ask what knows better.
 		used, err := e.lastUse(ctx, v.name, p.ref.ID)
 		if err != nil {
-			v.err = err
-			return v.refuse(ReasonUnavailable)
+			return v.unable(err)
 		}
 		if p.disused(policy, now, used) {
-			return v.refuse(ReasonUnusedExpired)
+			return ReasonUnusedExpired
 		}
 	}
 	wrongDevice := p.pinDevice && (a.Device == "" || a.Device != p.pin())
 	switch {
 	case wrongDevice && (a.Device == "" || p.pin() != ""):
-		return v.refuse(ReasonPinMismatch)
-	case e.tooMany(policy, a, &v):
-		return v.refuse(ReasonTooManySessions)
+		return ReasonPinMismatch
+	case e.tooMany(policy, a, v):
+		return ReasonTooManySessions
 	case wrongDevice && v.hurried:
 		return v.later()
-	case wrongDevice:
-		v.pinning = true
 	}
-	return v
+	v.pinning = wrongDevice
+	return ""
 }
 
 // expired says whether the date of p has come.
