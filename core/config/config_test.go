@@ -476,6 +476,27 @@ func TestR6Warnings(t *testing.T) {
 	}
 }
 
+// What an editor or a copy put around a secret is warned of, and never shown.
+func TestOddSecrets(t *testing.T) {
+	const good = "planted-secret-0123456789"
+	for secret, want := range map[string]string{
+		good: "", good + "\n": "", "planted secret 0123 456789": "",
+		good + "\n\n": "empty line", good + "\nx\n": "line break", good + "\rx": "line break", "\ufeff" + good: "byte order mark", " " + good: "space or a tab",
+		good + "\t\n": "space or a tab", good + "\x00\n": "octet of zero",
+	} {
+		file := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for key, more := range map[string]string{"secret_file": "", "old_secret_file": "secret='another-secret-0123456789'\nold_secret_until='2999-01-01'\n"} {
+			got := parseGood(t, "allow_inline_secrets=true\n"+smallest+"[radius]\nlisten=['[::1]:1812']\n[radius.client.a]\naddress=['::1']\n"+key+"='"+file+"'\n"+more).Warnings()
+			if len(got) != min(len(want), 1) || len(got) > 0 && (got[0].Key != "radius.client.a."+key || !strings.Contains(got[0].Text, want) || strings.Contains(got[0].Text, "planted")) {
+				t.Errorf("%q as %s: %v, want %q", secret, key, got, want)
+			}
+		}
+	}
+}
+
 // TestClientMethods: what a client may use by default, and what is warned of.
 func TestClientMethods(t *testing.T) {
 	for lines, want := range map[string]struct {

@@ -200,6 +200,9 @@ func clientPrefix(text string) (prefix netip.Prefix, wrong string) {
 			return prefix, fmt.Sprintf("%s has a zone, which no sender's address has; write it without %%%s", quoted(text), address.Zone())
 		}
 		address = address.Unmap()
+		if nobody(address) {
+			return prefix, fmt.Sprintf("%s is no sender's address; write that of the device, or its network", quoted(text))
+		}
 		return netip.PrefixFrom(address, address.BitLen()), ""
 	}
 	prefix, err := netip.ParsePrefix(text)
@@ -216,6 +219,12 @@ func clientPrefix(text string) (prefix netip.Prefix, wrong string) {
 		return prefix, fmt.Sprintf("%s has bits set behind the prefix; write \"%s\" for the network or \"%s\" for the one address", quoted(text), masked, prefix.Addr())
 	}
 	return prefix, ""
+}
+
+// nobody says whether no packet can come from address; "0.0.0.0" is what one
+// listens on, and whoever writes it here means everybody.
+func nobody(address netip.Addr) bool {
+	return address.IsUnspecified() || address.IsMulticast() || address == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
 // secrets reads where the shared secret is and, while it changes, the old one.

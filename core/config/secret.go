@@ -96,6 +96,23 @@ func secretFault(secret []byte, allowWeak bool) string {
 	return ""
 }
 
+// oddity says what of a secret is most likely there by accident, or nothing.
+func oddity(secret []byte) string {
+	switch {
+	case bytes.HasPrefix(secret, []byte("\uFEFF")):
+		return "the secret begins with a byte order mark"
+	case bytes.HasSuffix(secret, []byte("\n")):
+		return "the secret has an empty line behind it"
+	case bytes.ContainsAny(secret, "\r\n"):
+		return "the secret has a line break in it"
+	case len(bytes.Trim(secret, " \t")) != len(secret):
+		return "the secret has a space or a tab before or behind it"
+	case bytes.IndexByte(secret, 0) >= 0:
+		return "the secret has an octet of zero in it"
+	}
+	return ""
+}
+
 // ReadSecret reads the secret in the file at path, without one newline at its
 // end. A file that everybody may write, that is empty, or that is not a file is
 // an error that says what to do. One that everybody may read is a warning:

@@ -77,7 +77,11 @@ func (t *table) close() {
 			t.fault(name, "there is no such key; did you mean %s?", near)
 			continue
 		}
-		t.fault(name, "there is no such key; the keys here are %s", strings.Join(known, ", "))
+		quotes := ""
+		if _, isTable := t.values[name].(map[string]any); isTable {
+			quotes = "; a name that has a dot in it stands in quotes"
+		}
+		t.fault(name, "there is no such key; the keys here are %s%s", strings.Join(known, ", "), quotes)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 )
 
 // Warnings returns what a good configuration should better not say, in the form
@@ -56,6 +57,7 @@ func (f *File) Warnings() []Fault {
 			}
 			all = append(all, f.Fault(fmt.Sprintf("the secret has %d octets, which is little; \"keywicket client rotate %s\" makes one of 32 random octets", len(secret), c.Name), "radius", "client", c.Name, name))
 		}
+		all = append(all, f.odd(c)...)
 		all = append(all, f.readable(c, "secret", c.SecretFile, c.InlineSecret)...)
 		all = append(all, f.readable(c, "old_secret", c.OldSecretFile, c.InlineOldSecret)...)
 		if c.AllowInsecureMSCHAP {
@@ -63,6 +65,30 @@ func (f *File) Warnings() []Fault {
 		}
 		if slices.Contains(c.Methods, MethodMSCHAPv2) && !c.AllowInsecureMSCHAP {
 			all = append(all, f.Fault("mschapv2 has no effect: outside a tunnel it wants allow_insecure_mschap, and there are no tunnels yet", "radius", "client", c.Name, "methods"))
+		}
+	}
+	return all
+}
+
+// odd warns of a secret that hardly stands in a device as it stands here: all of
+// it counts, also what an editor or a copy put around it.
+func (f *File) odd(c Client) (all Faults) {
+	for _, s := range []struct {
+		name, file string
+		read       func() ([]byte, error)
+	}{
+		{"secret", c.SecretFile, func() ([]byte, error) { return f.ClientSecret(c) }},
+		{"old_secret", c.OldSecretFile, func() ([]byte, error) { return f.OldClientSecret(c, time.Now()) }},
+	} {
+		secret, err := s.read()
+		if err != nil {
+			continue // a fault already
+		}
+		if s.file != "" {
+			s.name += "_file"
+		}
+		if what := oddity(secret); what != "" {
+			all = append(all, f.Fault(what+", which is part of it here; take it out, unless the device has it too", "radius", "client", c.Name, s.name))
 		}
 	}
 	return all
