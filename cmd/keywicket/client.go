@@ -81,6 +81,15 @@ func loadConfig(path string) (*config.File, error) {
 // that --config names, else the daemon's own where --socket or the environment
 // says which daemon, else the usual one.
 func (a *app) loadFile(ctx context.Context) (*config.File, error) {
+	path, err := a.filePath(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return loadConfig(path)
+}
+
+// filePath returns which configuration loadFile loads.
+func (a *app) filePath(ctx context.Context) (string, error) {
 	path := a.configFile()
 	if a.configPath == "" && (a.socket != "" || os.Getenv("KEYWICKET_SOCKET") != "") {
 		err := a.ask(ctx, func(ctx context.Context, d daemonClient) error {
@@ -91,10 +100,10 @@ func (a *app) loadFile(ctx context.Context) (*config.File, error) {
 			return err
 		})
 		if err != nil && a.socket != "" { // another file than the one meant would be worse
-			return nil, err
+			return "", err
 		}
 	}
-	return loadConfig(path)
+	return path, nil
 }
 
 // ask runs fn with a client of the daemon.

@@ -5,9 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -34,20 +37,28 @@ func (a *app) clientNew() *cobra.Command {
 		Long:  "Make a shared secret for a new RADIUS client, write it to NAME.secret beside the\nconfiguration, and print the block to paste there. The configuration itself is\nnot changed.",
 		Args:  exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := filepath.Dir(defaultConfig)
-			if a.configPath != "" {
-				dir = filepath.Dir(a.configPath)
-			}
-			abs, err := filepath.Abs(dir)
+			path, err := a.filePath(cmd.Context())
 			if err != nil {
 				return err
 			}
-			file := filepath.Join(abs, args[0]+".secret")
-			block, err := clientBlock(args[0], addresses, file)
+			dir, err := filepath.Abs(filepath.Dir(path))
+			if err != nil {
+				return err
+			}
+			file := filepath.Join(dir, args[0]+".secret")
+			client, block, err := clientBlock(args[0], addresses, file)
 			if err != nil {
 				return usage(cmd, err)
 			}
-			if err := writeSecret(file); err != nil {
+			if err := addable(path, client); err != nil {
+				return usageError{err}
+			}
+			switch err := writeSecret(file); {
+			case errors.Is(err, fs.ErrExist):
+				return fmt.Errorf("%s is there already, and nothing was changed; choose another name, or, for a new secret of a client that is there, \"keywicket client rotate %s\"", file, args[0])
+			case errors.Is(err, fs.ErrNotExist):
+				return usageError{fmt.Errorf("there is no folder %s; name the configuration with --config, or make one with \"keywicket init\"", dir)}
+			case err != nil:
 				return err
 			}
 			fmt.Fprintf(a.err, "The secret for the device is in %s.\n", file)
@@ -63,22 +74,49 @@ func (a *app) clientNew() *cobra.Command {
 	return cmd
 }
 
-// clientBlock returns the block of the configuration for a client, checked by
-// the same code that will read it.
-func clientBlock(name string, addresses []string, secretFile string) (string, error) {
+// addable says why client cannot be added to the configuration at path. One that
+// cannot be read or has faults is not asked.
+func addable(path string, client config.Client) error {
+	f, err := config.Load(path)
+	if err != nil || f.Radius == nil {
+		return nil
+	}
+	for _, c := range f.Radius.Clients {
+		if c.Name == client.Name {
+			return fmt.Errorf("the configuration has a client %s already, at line %d; for a new secret of it: keywicket client rotate %[1]s", c.Name, f.Line("radius", "client", c.Name))
+		}
+		for _, prefix := range client.Address {
+			if slices.Contains(c.Address, prefix) {
+				return fmt.Errorf("%s belongs to the client %s already", prefix, c.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// bareKey is what a key of TOML has where it needs no quotes.
+const bareKey = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
+// clientBlock returns a client and its block of the configuration, checked by the
+// same code that will read it.
+func clientBlock(name string, addresses []string, secretFile string) (client config.Client, block string, err error) {
 	var quoted []string
 	for _, text := range addresses {
 		if _, err := netip.ParsePrefix(text); err != nil {
 			if _, err := netip.ParseAddr(text); err != nil {
-				return "", fmt.Errorf("%q is neither an address nor a prefix; write it as 192.0.2.10 or 2001:db8::/64", text)
+				return client, "", fmt.Errorf("%q is neither an address nor a prefix; write it as 192.0.2.10 or 2001:db8::/64", text)
 			}
 		}
 		quoted = append(quoted, fmt.Sprintf("%q", text))
 	}
-	write := func(addresses, remark string) string {
-		return fmt.Sprintf("\n[radius.client.%s]\naddress     = [%s]%s\nsecret_file = %q\n", name, addresses, remark, secretFile)
+	key := name
+	if strings.Trim(name, bareKey) != "" {
+		key = strconv.Quote(name)
 	}
-	block := write(strings.Join(quoted, ", "), "")
+	write := func(addresses, remark string) string {
+		return fmt.Sprintf("\n[radius.client.%s]\naddress     = [%s]%s\nsecret_file = %q\n", key, addresses, remark, secretFile)
+	}
+	block = write(strings.Join(quoted, ", "), "")
 	if len(quoted) == 0 {
 		block = write(`"192.0.2.1"`, "")
 	}
@@ -86,30 +124,28 @@ func clientBlock(name string, addresses []string, secretFile string) (string, er
 	f, err := config.Parse("the client "+name, []byte(whole))
 	var faults config.Faults
 	if errors.As(err, &faults) {
-		return "", fmt.Errorf("%q: %s", name, faults[0].Text)
+		return client, "", errors.New(faults[0].Text)
 	}
 	if err != nil {
-		return "", err
+		return client, "", err
 	}
 	if len(f.Radius.Clients) != 1 || f.Radius.Clients[0].Name != name {
-		return "", fmt.Errorf("%q is not possible as the name of a client", name)
+		return client, "", fmt.Errorf("%q is not possible as the name of a client", name)
 	}
+	client = f.Radius.Clients[0]
 	if len(quoted) == 0 { // with no address the configuration has a fault until somebody writes one
-		block = write("", ` # what it asks from, such as "192.0.2.10" or "192.0.2.0/24"`)
+		client.Address, block = nil, write("", ` # what it asks from, such as "192.0.2.10" or "192.0.2.0/24"`)
 	}
-	return block, nil
+	return client, block, nil
 }
 
 // writeSecret writes a new secret as text that every device takes. Whoever has
 // the group of the folder may read it: root makes it, and the daemon's user,
-// to whose group the folder belongs, uses it.
+// to whose group the folder belongs, uses it. What is there stays (fs.ErrExist).
 func writeSecret(path string) error {
 	secret := make([]byte, secretOctets)
 	rand.Read(secret) // never fails (crypto/rand since Go 1.24)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s is there already, and nothing was changed; remove it first, or choose another name", path)
-	}
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -38,11 +40,19 @@ func (a *app) clientRotate() *cobra.Command {
 			if err := rotatable(*client, now); err != nil {
 				return err
 			}
-			file := filepath.Join(filepath.Dir(client.SecretFile), client.Name+"-"+now.Format("20060102")+".secret")
-			if file, err = filepath.Abs(file); err != nil {
+			dir, err := filepath.Abs(filepath.Dir(client.SecretFile))
+			if err != nil {
 				return err
 			}
-			if err := writeSecret(file); err != nil {
+			// What is there may be in use: a second one of a day has another name.
+			name := filepath.Join(dir, client.Name+"-"+now.Format("20060102"))
+			file := name + ".secret"
+			err = writeSecret(file)
+			for n := 2; errors.Is(err, fs.ErrExist) && n < 100; n++ {
+				file = fmt.Sprintf("%s-%d.secret", name, n)
+				err = writeSecret(file)
+			}
+			if err != nil {
 				return err
 			}
 			a.printf("# In [radius.client.%s], instead of its secret_file; then: keywicket reload\n", client.Name)

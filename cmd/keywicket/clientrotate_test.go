@@ -24,6 +24,10 @@ func TestClientRotate(t *testing.T) {
 	if strings.TrimSpace(readFile(t, file)) == old || readFile(t, s.path("vpn1.secret")) != old+"\n" {
 		t.Fatalf("the secrets before and after are the same, or the old file was touched:\n%s", lines)
 	}
+	made := readFile(t, file) // a second one of the same day leaves it alone: it may be in use
+	if again := s.ok("", "client", "rotate", "vpn1", "--config", s.config()); strings.Contains(again, file) || readFile(t, file) != made {
+		t.Errorf("%s was made again:\n%s", file, again)
+	}
 	s.edit(regexp.MustCompile(`(?m)^secret_file.*$`).FindString(readFile(t, s.config())), lines)
 	s.reload()
 

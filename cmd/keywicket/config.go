@@ -89,10 +89,12 @@ func loadWhole(path string) (*config.File, error) {
 	return f, nil
 }
 
-// sameMatter says whether both are about one place of one file: one key, or a
-// table and a key in it.
+// sameMatter says whether both are about one place of one file: one key, a table
+// and a key in it, or a secret and its file.
 func sameMatter(a, b config.Fault) bool {
-	in := func(a, b string) bool { return a == b || strings.HasPrefix(b, a+".") }
+	in := func(a, b string) bool {
+		return strings.TrimSuffix(a, "_file") == strings.TrimSuffix(b, "_file") || strings.HasPrefix(b, a+".")
+	}
 	return a.File == b.File && a.Line == b.Line && (in(a.Key, b.Key) || in(b.Key, a.Key))
 }
 
