@@ -15,58 +15,27 @@ import (
 	"github.com/keywicket/keywicket/core/session"
 )
 
-// An ender is a SessionEnder that answers as the test says.
+// An ender is a session.Ender that ends what it is asked for, or refuses.
 type ender struct {
 	mu      sync.Mutex
 	asked   []string // devices
-	outcome map[string]session.Outcome
-	wait    chan struct{} // nil: nothing is waited for
-	active  map[string]int
-	most    map[string]int // at a time, by client; "" is all
+	refuses bool
 }
 
-func newEnder() *ender {
-	return &ender{outcome: map[string]session.Outcome{}, active: map[string]int{}, most: map[string]int{}}
-}
-
-func (x *ender) EndSession(ctx context.Context, s session.Session) (session.Outcome, string) {
+func (x *ender) EndSession(_ context.Context, s session.Session) (session.Outcome, string) {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	x.asked = append(x.asked, s.Device)
-	outcome, wait := x.outcome[s.Device], x.wait
-	for _, by := range []string{"", s.Client} {
-		x.active[by]++
-		x.most[by] = max(x.most[by], x.active[by])
+	if x.refuses {
+		return session.Refused, "because"
 	}
-	x.mu.Unlock()
-	defer func() {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.active[""]--
-		x.active[s.Client]--
-	}()
-	if wait != nil {
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return session.Unanswered, ""
-		}
-	}
-	if outcome == "" {
-		return session.Ended, ""
-	}
-	return outcome, "because"
+	return session.Ended, ""
 }
 
 func (x *ender) were() []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return slices.Sorted(slices.Values(x.asked))
-}
-
-func (x *ender) answers(device string, o session.Outcome) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.outcome[device] = o
 }
 
 // until waits for what happens in the background.
@@ -83,7 +52,7 @@ func until(t testing.TB, what string, is func() bool) {
 func inUse(t *testing.T, edit func(*fixture)) (f *fixture, x *ender, texts map[string]string) {
 	f = newFixture(t, edit)
 	f.addAlain()
-	x, texts = newEnder(), map[string]string{}
+	x, texts = &ender{}, map[string]string{}
 	for _, name := range []string{"tv", "laptop"} {
 		_, texts[name] = f.create(name, "")
 	}
@@ -230,123 +199,19 @@ func TestEndingOfALateStart(t *testing.T) {
 	})
 }
 
-// TestEndingFails: a client that refuses or says nothing keeps the session in
-// the list, is told of, and is asked again.
-func TestEndingFails(t *testing.T) {
+// TestEndingIsRefused: what a client does not end is told of, with its words.
+func TestEndingIsRefused(t *testing.T) {
 	f, x, _ := inUse(t, nil)
-	x.answers("tv 0", session.Refused)
-	x.answers("tv 1", session.Unanswered)
-	x.answers("laptop 2", session.NotAsked)
-	_, err := f.DeleteAll(f.ctx, alain)
+	x.refuses = true
+	_, err := f.Delete(f.ctx, alain, "laptop")
 	must(t, err)
-	endings := f.endings(f.clock())
-	if len(endings) != 3 {
-		t.Errorf("%d endings, want one of each session", len(endings))
-	}
-	for _, n := range endings {
-		if want := x.outcome[n.Device]; n.Outcome != want || n.Detail != "because" {
-			t.Errorf("%s: %s, want %s", n.Device, n.Outcome, want)
-		}
-	}
-	f.wantSessions(3)
-	until(t, "the audit", func() bool { return len(f.recorded(core.EventSessionNotEnded)) == 3 })
-	if len(f.recorded(core.EventSessionEnded)) != 0 {
-		t.Error("one was recorded as ended")
-	}
-	f.EndSessionsWith(x) // looks at all, and leaves alone what failed just now
-	time.Sleep(10 * time.Millisecond)
-	if n := len(x.were()); n != 3 {
-		t.Errorf("asked %d times within a moment", n)
-	}
-	f.pass(2 * time.Minute)
-	x.answers("tv 1", session.Ended)
-	f.EndSessionsWith(x)
-	until(t, "it is asked again", func() bool { return len(f.sessions()) == 2 })
-	until(t, "all are", func() bool { return len(x.were()) == 6 })
-}
-
-// TestEndingWaits: who asked does not wait longer than it wants to, the asking
-// goes on, and a client that tells of the end has answered.
-func TestEndingWaits(t *testing.T) {
-	f, x, _ := inUse(t, nil)
-	x.wait = make(chan struct{})
-	began := f.clock()
-	_, err := f.DeleteAll(f.ctx, alain)
-	must(t, err)
-	ctx, leave := context.WithCancel(f.ctx)
-	go func() {
-		until(t, "all are asked for", func() bool { return len(x.were()) == 3 })
-		leave()
-	}()
-	all, err := f.SessionEndings(ctx, alain, began)
-	must(t, err)
-	for _, n := range all {
-		if n.Outcome != session.Waits {
-			t.Errorf("%s: %s", n.Device, n.Outcome)
-		}
-	}
-	if len(all) != 3 {
-		t.Errorf("%d endings, want 3", len(all))
-	}
-	must(t, f.report(session.Stopped, "0", nil, session.Report{}))
-	until(t, "one is over", func() bool { return len(f.recorded(core.EventSessionEnded)) == 1 })
-	close(x.wait)
-	if all = f.endings(began); len(all) != 3 || slices.ContainsFunc(all, func(n session.Ending) bool { return n.Outcome != session.Ended }) {
+	if all := f.endings(f.clock()); len(all) != 1 || all[0].Outcome != session.Refused || all[0].Detail != "because" {
 		t.Errorf("ended as %+v", all)
 	}
-	f.pass(time.Second)
-	if all = f.endings(f.clock()); len(all) != 0 {
-		t.Errorf("%d endings since then", len(all))
+	until(t, "the audit", func() bool { return len(f.recorded(core.EventSessionNotEnded)) == 1 })
+	if ev := f.recorded(core.EventSessionNotEnded)[0]; ev.Account != alain || ev.AppPassword.Name != "laptop" || ev.Device != "laptop 2" || ev.Detail != "vpn1: refused, because" {
+		t.Errorf("recorded as %+v", ev)
 	}
-}
-
-// TestEndingsAreBounded: not more than a few sessions of a client are asked
-// for at a time, so that one that is silent holds up no other for long.
-func TestEndingsAreBounded(t *testing.T) {
-	f, x, texts := inUse(t, nil)
-	x.wait = make(chan struct{})
-	for client := range 12 {
-		name := fmt.Sprint("nas", client)
-		token := f.signIn(name, texts["tv"])
-		for n := range 3 {
-			must(t, f.report(session.GoesOn, fmt.Sprint(client, n), token, session.Report{Client: name, Device: name}))
-		}
-	}
-	token := f.signIn("vpn1", texts["laptop"])
-	for n := range 20 {
-		must(t, f.report(session.GoesOn, fmt.Sprint("more", n), token, session.Report{Device: "more"}))
-	}
-	_, err := f.DeleteAll(f.ctx, alain)
-	must(t, err)
-	until(t, "as many as may", func() bool { return len(x.were()) == 8+36 })
-	if x.most["vpn1"] != 8 {
-		t.Errorf("%d of one client at a time", x.most["vpn1"])
-	}
-	close(x.wait)
-	f.endings(f.clock())
-	f.wantSessions(0)
-	if x.most["vpn1"] > 8 || x.most[""] > 64 {
-		t.Errorf("at a time: %v", x.most)
-	}
-}
-
-// TestCloseDoesNotWaitForAClient: what was not answered is asked for again by
-// the next engine, and nothing is recorded of it.
-func TestCloseDoesNotWaitForAClient(t *testing.T) {
-	f, x, _ := inUse(t, nil)
-	x.wait = make(chan struct{})
-	_, err := f.DeleteAll(f.ctx, alain)
-	must(t, err)
-	until(t, "all are asked for", func() bool { return len(x.were()) == 3 })
-	must(t, f.Close())
-	if n := len(f.recorded(core.EventSessionNotEnded)); n != 0 {
-		t.Errorf("%d recorded", n)
-	}
-	f.open()
-	f.wantSessions(3)
-	close(x.wait)
-	f.EndSessionsWith(x)
-	until(t, "all are ended", func() bool { return len(f.sessions()) == 0 })
 }
 
 // TestEndingsWithoutAnAnswer: while the directory does not answer, nobody is
@@ -355,7 +220,7 @@ func TestEndingsWithoutAnAnswer(t *testing.T) {
 	m := &mirror{accounts: []directory.Account{{ID: "1", Name: alain, Enabled: true, TwoStep: directory.On}}}
 	f := newFixture(t, func(f *fixture) { f.opt.Directory = m })
 	p, text := f.create("tv", "")
-	x := newEnder()
+	x := &ender{}
 	f.EndSessionsWith(x)
 	g, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/vpn1", Client: "vpn1"})
 	must(t, err)

@@ -186,21 +186,16 @@ func (t *Table) endLoop(ctx context.Context, done *sync.WaitGroup) {
 // a policy changes without a word.
 func (t *Table) sweep() {
 	t.expire()
-	for _, key := range t.sweepEndings() {
-		t.opt.Damaged(key)
-	}
+	t.sweepEndings()
 	t.SuspectAll()
 }
 
-// sweepEndings forgets old outcomes, and returns the keys of records that could
-// not be opened.
-func (t *Table) sweepEndings() (damaged []string) {
+// sweepEndings forgets old outcomes.
+func (t *Table) sweepEndings() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.opt.Now()
 	t.requests.all = slices.DeleteFunc(t.requests.all, func(q *request) bool { return q.Outcome != Waits && now.Sub(q.began) > endingKept })
-	damaged, t.damaged = t.damaged, nil
-	return damaged
 }
 
 // check begins to end those sessions of an account whose app password does not

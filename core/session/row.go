@@ -3,8 +3,11 @@ package session
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"time"
+
+	"github.com/keywicket/keywicket/core/internal/record"
 )
 
 // A rowKey stands for a client and the id that it gave a session.
@@ -14,6 +17,9 @@ func keyOf(client, id string) rowKey {
 	sum := sha256.Sum256([]byte(client + "\x00" + id))
 	return rowKey(sum[:16])
 }
+
+// record is where the record of a session is.
+func (k rowKey) record() string { return record.PrefixSession + hex.EncodeToString(k[:]) }
 
 // A row is a Session with what its Table needs to know of it.
 type row struct {

@@ -70,8 +70,8 @@ type Table struct {
 	accounts index // by normalised name
 	clients  index
 	over     overs
-	lost     uint64   // that found no room
-	damaged  []string // keys of records that could not be opened
+	lost     uint64              // that found no room
+	damaged  map[rowKey]struct{} // whose records could not be opened
 
 	writes   writes
 	requests requests
@@ -83,7 +83,7 @@ type Table struct {
 func New(opt Options) *Table {
 	return &Table{
 		opt: opt, all: make(map[rowKey]*row), accounts: make(index), clients: make(index),
-		over: overs{until: make(map[rowKey]over)}, writes: newWrites(), requests: newRequests(),
+		over: overs{until: make(map[rowKey]over)}, damaged: make(map[rowKey]struct{}), writes: newWrites(), requests: newRequests(),
 		suspects: make(map[string]struct{}), wake: make(chan struct{}, 1),
 	}
 }

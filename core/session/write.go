@@ -120,6 +120,9 @@ func (t *Table) Flush(ctx context.Context) error { return t.write(ctx, true) }
 func (t *Table) write(ctx context.Context, lazy bool) error {
 	t.writes.one.Lock()
 	defer t.writes.one.Unlock()
+	if lazy {
+		t.tellDamaged()
+	}
 	ops, keys, waiting := t.takeWrites(lazy)
 	var firstErr error
 	for at := 0; at < len(ops); {
@@ -161,7 +164,7 @@ func (t *Table) takeWrites(lazy bool) (ops store.Batch, keys []rowKey, waiting [
 		clear(w.lazy)
 	}
 	for key := range w.now {
-		op := store.Op{Action: store.Delete, Key: record.PrefixSession + hex.EncodeToString(key[:])}
+		op := store.Op{Action: store.Delete, Key: key.record()}
 		if known := t.all[key]; known != nil {
 			op.Action, op.Value = store.Put, known.marshal()
 		}
@@ -169,6 +172,17 @@ func (t *Table) takeWrites(lazy bool) (ops store.Batch, keys []rowKey, waiting [
 	}
 	waiting, w.waiting = w.waiting, nil
 	return ops, keys, waiting
+}
+
+// tellDamaged tells of the records that are about to be removed.
+func (t *Table) tellDamaged() {
+	t.mu.Lock()
+	damaged := t.damaged
+	t.damaged = make(map[rowKey]struct{})
+	t.mu.Unlock()
+	for key := range damaged {
+		t.opt.Damaged(key.record())
+	}
 }
 
 func (t *Table) writeAgain(keys []rowKey) {
@@ -185,9 +199,9 @@ func (t *Table) wrote() {
 	t.writes.now = nil
 }
 
-// Load reads the sessions of before. They decide nothing that a sign-in could
-// gain by, so those that cannot be opened are removed, and Damaged is told of
-// them once Run goes.
+// Load reads the sessions of before, and may be called once more after an error.
+// They decide nothing that a sign-in could gain by, so those that cannot be
+// opened are removed with the next flush, which tells Damaged of them.
 func (t *Table) Load(ctx context.Context) error {
 	for after := ""; ; {
 		page, err := t.opt.Store.Scan(ctx, record.PrefixSession, after, scanPage)
@@ -220,9 +234,11 @@ func (t *Table) load(entry store.Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
-		t.damaged = append(t.damaged, entry.Key)
+		t.damaged[key] = struct{}{}
 		t.writes.note(key, false)
 		return
 	}
-	t.add(newRowOf(key, &rec))
+	if t.all[key] == nil {
+		t.add(newRowOf(key, &rec))
+	}
 }

@@ -1,0 +1,262 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keywicket/keywicket/core/session"
+)
+
+// inUse has x end sessions: "tv" is in use twice, "laptop" once.
+func (f *fixture) inUse(x session.Ender) {
+	f.t.Helper()
+	for n, of := range []session.Owner{tv, tv, laptop} {
+		device := fmt.Sprint([]string{"tv", "tv", "laptop"}[n], n)
+		must(f.t, f.tell(session.Starts, fmt.Sprint(n), f.grant("vpn1", of), session.Report{Device: device}))
+	}
+	f.EndWith(x)
+	time.Sleep(time.Second)
+}
+
+// TestEnds: the sessions of what does not hold any more are ended, and no others.
+func TestEnds(t *testing.T) {
+	for name, took := range map[string]func(f *fixture){
+		"it was told":     func(f *fixture) { f.take(tv) },
+		"nobody told":     func(f *fixture) { f.note(func() { f.gone[tv.AppPassword] = true }); time.Sleep(time.Minute) },
+		"anything may be": func(f *fixture) { f.note(func() { f.gone[tv.AppPassword] = true }); f.SuspectAll() },
+		"before a restart": func(f *fixture) {
+			f.note(func() { f.gone[tv.AppPassword] = true })
+			f.close()
+			f.open()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			try(t, func(t *testing.T, f *fixture) {
+				x := newEnder()
+				f.inUse(x)
+				took(f)
+				f.EndWith(x)
+				synctest.Wait()
+				if got := x.were(); got != "tv0 tv1" {
+					t.Errorf("asked to end %s", got)
+				}
+				if s := f.want(1, f.Table)[0]; s.Device != "laptop2" {
+					t.Errorf("%s is left", s.Device)
+				}
+				if told := f.told(); len(told) != 2 || told[0].Outcome != session.Ended || told[0].AppPassword != "1000000000000000" || told[0].AppPasswordName != "called \x10" {
+					t.Errorf("told of %+v", told)
+				}
+			})
+		})
+	}
+}
+
+// TestEndsALateStart: a client that tells of a session only after its app
+// password was deleted is told to end it.
+func TestEndsALateStart(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		f.EndWith(x)
+		token := f.grant("vpn1", tv)
+		f.take(tv)
+		must(t, f.tell(session.Starts, "late", token, session.Report{Device: "late"}))
+		synctest.Wait()
+		if got := x.were(); got != "late" {
+			t.Errorf("asked to end %q", got)
+		}
+		f.want(0, f.Table)
+	})
+}
+
+// TestEndingFails: a client that refuses or says nothing keeps the session in
+// the list, is told of, and is asked again, later each time.
+func TestEndingFails(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		f.inUse(x)
+		x.answers("tv0", session.Refused)
+		x.answers("tv1", session.Unanswered)
+		x.answers("laptop2", session.NotAsked)
+		began := time.Now()
+		f.take(tv, laptop)
+		synctest.Wait()
+		for device, want := range map[string]session.Outcome{"tv0": session.Refused, "tv1": session.Unanswered, "laptop2": session.NotAsked} {
+			if n := f.outcomes(f.ctx, began)[device]; n.Outcome != want || n.Detail != "because" {
+				t.Errorf("%s: %s (%s), want %s", device, n.Outcome, n.Detail, want)
+			}
+		}
+		f.want(3, f.Table)
+		if told := f.told(); len(told) != 3 || told[0].Outcome == session.Ended {
+			t.Errorf("told of %+v", told)
+		}
+		f.SuspectAll()
+		synctest.Wait()
+		if n := x.times(); n != 3 {
+			t.Errorf("asked %d times within a moment", n)
+		}
+		x.answers("tv1", session.Ended)
+		time.Sleep(2*time.Minute + time.Second) // past the next look after a minute
+		f.want(2, f.Table)
+		if n := x.times(); n != 6 {
+			t.Errorf("asked %d times, want 6", n)
+		}
+		f.SuspectAll()
+		time.Sleep(50 * time.Second)
+		if n := x.times(); n != 6 {
+			t.Errorf("asked %d times before twice as long has passed", n)
+		}
+		time.Sleep(3 * time.Minute)
+		if n := x.times(); n < 8 {
+			t.Errorf("asked %d times, and not again", n)
+		}
+	})
+}
+
+// TestAskedAnew: who asks what came of it now does not get what came of an
+// earlier try, and has it tried again.
+func TestAskedAnew(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		f.inUse(x)
+		x.answers("laptop2", session.Refused)
+		f.take(laptop)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		x.answers("laptop2", session.Ended)
+		if n := f.outcomes(f.ctx, time.Now())["laptop2"]; n.Outcome != session.Ended {
+			t.Errorf("it is %q", n.Outcome)
+		}
+		f.want(2, f.Table)
+		time.Sleep(time.Second)
+		if all := f.outcomes(f.ctx, time.Now()); len(all) != 0 {
+			t.Errorf("%v since then", all)
+		}
+	})
+}
+
+// TestEndingWaits: who asked does not wait longer than it wants to, the asking
+// goes on, and a client that tells of the end has answered.
+func TestEndingWaits(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		x.wait = make(chan struct{})
+		f.inUse(x)
+		began := time.Now()
+		f.take(tv, laptop)
+		patience, leave := context.WithTimeout(f.ctx, 4*time.Second)
+		defer leave()
+		all := f.outcomes(patience, began)
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("waited %v", took)
+		}
+		for device, n := range all {
+			if n.Outcome != session.Waits {
+				t.Errorf("%s: %s", device, n.Outcome)
+			}
+		}
+		if len(all) != 3 {
+			t.Errorf("%d endings, want 3", len(all))
+		}
+		must(t, f.tell(session.Stopped, "0", nil, session.Report{}))
+		synctest.Wait()
+		if told := f.told(); len(told) != 1 || told[0].Device != "tv0" || told[0].Outcome != session.Ended || told[0].Detail != "" {
+			t.Errorf("told of %+v", told)
+		}
+		go func() { time.Sleep(time.Second); close(x.wait) }()
+		all = f.outcomes(f.ctx, began)
+		for device, n := range all {
+			if n.Outcome != session.Ended {
+				t.Errorf("%s: %s", device, n.Outcome)
+			}
+		}
+		if len(all) != 3 {
+			t.Errorf("%d endings, want 3", len(all))
+		}
+	})
+}
+
+// TestEndingsAreBounded: not more than a few sessions of a client are asked for
+// at a time, so that one that is silent holds up no other for long.
+func TestEndingsAreBounded(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		x.wait = make(chan struct{})
+		f.EndWith(x)
+		report := func(n int, client string, of session.Owner) {
+			must(t, f.tell(session.GoesOn, fmt.Sprint(client, n), f.grant(client, of), session.Report{Client: client, Device: fmt.Sprint(client, n)}))
+		}
+		for n := range 20 {
+			report(n, "vpn1", laptop)
+		}
+		for client := range 12 {
+			for n := range 3 {
+				report(n, fmt.Sprint("nas", client), tv)
+			}
+		}
+		f.take(tv, laptop)
+		synctest.Wait()
+		if n := x.times(); n != 8+36 || x.mostOf("vpn1") != 8 {
+			t.Errorf("%d asked for, and %d of one client", n, x.mostOf("vpn1"))
+		}
+		phone := tv
+		phone.AppPassword[0]++
+		for n := range 60 {
+			report(n, fmt.Sprint("ap", n), phone)
+		}
+		f.take(phone)
+		synctest.Wait()
+		close(x.wait)
+		synctest.Wait()
+		f.want(0, f.Table)
+		if x.mostOf("vpn1") != 8 || x.mostOf("") != 64 {
+			t.Errorf("at a time: %d of one client, %d in all", x.mostOf("vpn1"), x.mostOf(""))
+		}
+	})
+}
+
+// TestEndDoesNotWaitForAClient: what was not answered is asked for again by the
+// next one, and nobody is told of it.
+func TestEndDoesNotWaitForAClient(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		x.wait = make(chan struct{})
+		f.inUse(x)
+		f.take(tv, laptop)
+		synctest.Wait()
+		f.close()
+		if n, told := x.times(), f.told(); n != 3 || len(told) != 0 {
+			t.Errorf("%d asked for, and told of %+v", n, told)
+		}
+		f.open()
+		f.want(3, f.Table)
+		close(x.wait)
+		f.EndWith(x)
+		synctest.Wait()
+		f.want(0, f.Table)
+	})
+}
+
+// TestNobodyCanTell: while nobody can tell what holds, nobody is cut off, and who
+// asks is told.
+func TestNobodyCanTell(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x, down := newEnder(), errors.New("down")
+		f.inUse(x)
+		f.note(func() { f.away = down })
+		f.take(tv)
+		time.Sleep(time.Hour)
+		if _, err := f.Endings(f.ctx, alain, time.Now()); !errors.Is(err, down) {
+			t.Errorf("it says %v", err)
+		}
+		if x.were() != "" {
+			t.Errorf("asked to end %s", x.were())
+		}
+		f.note(func() { f.away = nil })
+		time.Sleep(time.Minute)
+		f.want(1, f.Table)
+	})
+}
