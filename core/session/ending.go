@@ -176,8 +176,12 @@ func (t *Table) endLoop(ctx context.Context, done *sync.WaitGroup) {
 				break // the directory or the store does not answer: the next sweep asks again
 			}
 		}
-		for _, q := range t.takeRequests() {
+		begin, over := t.takeRequests()
+		for _, q := range begin {
 			done.Go(func() { t.ask(ctx, q) })
+		}
+		for _, q := range over {
+			t.opt.Ended(q.Ending)
 		}
 	}
 }
@@ -244,22 +248,27 @@ func (t *Table) begin(account string, since time.Time, standing Standing) {
 	}
 }
 
-// takeRequests returns those that may begin: as many as may go on at a time.
-func (t *Table) takeRequests() []*request {
+// takeRequests returns those that may begin, as many as may go on at a time, and
+// those that nobody needs to be asked for any more.
+func (t *Table) takeRequests() (begin, over []*request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	x := &t.requests
-	var taken []*request
 	x.waiting = slices.DeleteFunc(x.waiting, func(q *request) bool {
-		if x.active >= maxActive || x.clients[q.Client] >= maxActiveOf {
+		switch {
+		case t.all[q.row.key] != q.row:
+			t.settle(q, Ended, "")
+			over = append(over, q)
+			return true
+		case x.active >= maxActive, x.clients[q.Client] >= maxActiveOf:
 			return false
 		}
 		x.active++
 		x.clients[q.Client]++
-		taken = append(taken, q)
+		begin = append(begin, q)
 		return true
 	})
-	return taken
+	return begin, over
 }
 
 // ask has q ended, and tells what came of it.
@@ -287,7 +296,7 @@ func (t *Table) started(q *request, cancel context.CancelFunc) Ender {
 	return t.requests.ender
 }
 
-// ended notes what came of q.
+// ended notes what came of asking for q.
 func (t *Table) ended(q *request, outcome Outcome, detail string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -296,16 +305,22 @@ func (t *Table) ended(q *request, outcome Outcome, detail string) {
 	if x.clients[q.Client]--; x.clients[q.Client] == 0 {
 		delete(x.clients, q.Client)
 	}
-	if t.all[q.row.key] != q.row && outcome != Ended { // the client has told that it is over
+	t.settle(q, outcome, detail)
+}
+
+// settle ends q with what came of it. t.mu is held.
+func (t *Table) settle(q *request, outcome Outcome, detail string) {
+	q.row.request = nil
+	switch {
+	case t.all[q.row.key] != q.row: // the client has told that it is over
 		outcome, detail = Ended, ""
-	}
-	q.Outcome, q.Detail, q.row.request = outcome, detail, nil
-	if outcome == Ended {
+	case outcome == Ended:
 		t.end(q.row)
-	} else {
+	default:
 		q.row.again = t.opt.Now().Add(min(endAgain<<min(q.row.tries, 10), endAgainMax))
 		q.row.tries++
 	}
-	close(x.changed)
-	x.changed = make(chan struct{})
+	q.Outcome, q.Detail = outcome, detail
+	close(t.requests.changed)
+	t.requests.changed = make(chan struct{})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,6 +178,36 @@ func TestEndingWaits(t *testing.T) {
 		if len(all) != 3 {
 			t.Errorf("%d endings, want 3", len(all))
 		}
+	})
+}
+
+// TestWaitsForNoTurn: a session that the client itself ended while others were
+// asked for first is over at once, and is not asked for.
+func TestWaitsForNoTurn(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		x.wait = make(chan struct{})
+		f.EndWith(x)
+		for n := range 9 {
+			must(t, f.tell(session.GoesOn, fmt.Sprint(n), f.grant("vpn1", tv), session.Report{Device: fmt.Sprint(n)}))
+		}
+		f.take(tv)
+		synctest.Wait()
+		left := slices.DeleteFunc(f.List(alain), func(s session.Session) bool { return slices.Contains(strings.Fields(x.were()), s.Device) })
+		if len(left) != 1 {
+			t.Fatalf("%d were not asked for yet", len(left))
+		}
+		must(t, f.tell(session.Stopped, left[0].Device, nil, session.Report{}))
+		synctest.Wait()
+		if told := f.told(); len(told) != 1 || told[0].Device != left[0].Device || told[0].Outcome != session.Ended {
+			t.Errorf("told of %+v", told)
+		}
+		close(x.wait)
+		synctest.Wait()
+		if n := x.times(); n != 8 {
+			t.Errorf("asked %d times", n)
+		}
+		f.want(0, f.Table)
 	})
 }
 

@@ -260,6 +260,10 @@ func (t *Table) add(added *row) {
 	if len(t.all) >= maxSessions {
 		t.thin()
 	}
+	if len(t.all) >= maxSessions { // those of the client that has the most are all being ended
+		t.lost++
+		return
+	}
 	t.all[added.key] = added
 	t.accounts.add(added.Account, added)
 	t.clients.add(added.Client, added)
@@ -293,6 +297,7 @@ func (t *Table) remove(gone *row) {
 	t.clients.remove(gone.Client, gone)
 	if gone.request != nil {
 		gone.request.stop()
+		t.look()
 	}
 	t.writes.note(gone.key, false)
 }

@@ -238,6 +238,64 @@ func TestOfOneAreBounded(t *testing.T) {
 	})
 }
 
+// TestAllAreBounded: the client that has the most sessions gives way, the oldest
+// first. Nothing gives way that is being ended: then there is no more room.
+func TestAllAreBounded(t *testing.T) {
+	const most, few = 100_000, 500
+	try(t, func(t *testing.T, f *fixture) {
+		f.Table = f.load() // which nobody runs: nothing is written, and nobody is asked
+		n := 0
+		report := func(client string) {
+			of := tv
+			of.Account = fmt.Sprint(n / session.MaxPerAppPassword)
+			must(t, f.tell(session.GoesOn, fmt.Sprint(n), f.grant(client, of), session.Report{Client: client}))
+			n++
+		}
+		of := func(client string) (found int) {
+			for _, s := range f.List("") {
+				if s.Client == client {
+					found++
+				}
+			}
+			return found
+		}
+		for range few {
+			report("small")
+		}
+		time.Sleep(time.Second)
+		for n < most {
+			report("large")
+		}
+		if known, lost := f.Stats(); known != most || lost != 0 {
+			t.Fatalf("%d known, %d lost", known, lost)
+		}
+		report("small")
+		if got := of("small"); got != few+1 {
+			t.Errorf("the small client has %d, want %d", got, few+1)
+		}
+		known, lost := f.Stats()
+		if lost == 0 || known+int(lost) != most+1 || of("large")+int(lost) != most-few {
+			t.Errorf("%d known, %d lost, %d of the large client", known, lost, of("large"))
+		}
+
+		for n < int(most+lost) {
+			report("large")
+		}
+		f.take(tv)
+		f.EndWith(newEnder())
+		left, leave := context.WithCancel(f.ctx)
+		leave()
+		for account := range n/session.MaxPerAppPassword + 1 {
+			_, err := f.Endings(left, fmt.Sprint(account), time.Now())
+			must(t, err)
+		}
+		report("large")
+		if known, now := f.Stats(); known != most || now != lost+1 {
+			t.Errorf("%d known, %d lost", known, now)
+		}
+	})
+}
+
 // TestUnavailable: while nobody can tell whose a session is, nothing is said to be
 // recorded.
 func TestUnavailable(t *testing.T) {
