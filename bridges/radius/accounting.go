@@ -134,34 +134,34 @@ func (k *key) signReport(reply, requestAuthenticator []byte) {
 
 // admitReport takes an Accounting-Request that is genuine. Each has a goroutine
 // of its own, because it waits for the disk; a client may have maxReports.
-func (s *Server) admitReport(came *request, l *lane) {
-	if !s.begin(came, l) {
+func (s *Server) admitReport(r *request, l *lane) {
+	if !s.begin(r, l) {
 		return
 	}
-	r := s.keep(came)
-	if r.client.peer.reports.Add(1) > maxReports {
-		s.give(r, dropQueueFull)
-		s.reported(r)
+	j := s.keep(r)
+	if j.client.peer.reports.Add(1) > maxReports {
+		s.give(&j.request, dropQueueFull)
+		s.reported(j)
 		return
 	}
 	s.running.Go(func() {
-		defer s.reported(r)
+		defer s.reported(j)
 		defer func() {
 			if v := recover(); v != nil {
-				s.give(r, dropPanic)
+				s.give(&j.request, dropPanic)
 				s.panicked(v)
 			}
 		}()
-		ctx, cancel := context.WithDeadline(s.ctx, r.arrived.Add(r.table.config.attemptTimeout()))
+		ctx, cancel := context.WithDeadline(s.ctx, j.arrived.Add(j.table.config.attemptTimeout()))
 		defer cancel()
-		s.report(ctx, r)
+		s.report(ctx, &j.request)
 	})
 }
 
 // reported ends what admitReport began.
-func (s *Server) reported(r *request) {
-	r.client.peer.reports.Add(-1)
-	s.release(r)
+func (s *Server) reported(j *job) {
+	j.client.peer.reports.Add(-1)
+	s.release(j)
 }
 
 var errReport = errors.New("not one Acct-Status-Type, or no Acct-Session-Id")

@@ -198,3 +198,42 @@ func BenchmarkKey(b *testing.B) {
 		k.sign(reply, request)
 	}
 }
+
+// A readyEngine grants everything at once and keeps nothing.
+type readyEngine struct{ quietEngine }
+
+func (readyEngine) VerifyText(_ *core.Attempt, _, _ []byte, g *core.Grant) (bool, error) {
+	*g = core.Grant{Session: append(g.Session[:0], "a session of some forty octets, or fifty"...)}
+	return true, nil
+}
+
+// BenchmarkLane is what a sign-in costs here, without the engine and sockets, among
+// as many as are worked on together.
+func BenchmarkLane(b *testing.B) {
+	s, err := newServer(testConfig(), readyEngine{}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var requests [][]byte
+	for i := range 128 * atHand {
+		requests = append(requests, papRequest(i, testName, testPassword))
+	}
+	replays := &s.table.Load().client(testSource.Addr()).peer.history.replays
+	out := &countingSocket{}
+	at, l := &path{sock: out, from: testSource}, &lane{}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if n%len(requests) == 0 {
+			replays.seed = maphash.MakeSeed() // as if others came
+		}
+		if s.open(requests[n%len(requests)], at, l) {
+			s.admitAll(l)
+		}
+		n++
+	}
+	s.admitAll(l)
+	if out.codes[codeAccessAccept] != n {
+		b.Errorf("%d accepts of %d; dropped %v", out.codes[codeAccessAccept], n, s.Counters().Dropped)
+	}
+}

@@ -92,7 +92,7 @@ func disconnecter(t *testing.T, n *nas, change ...func(*Client)) *Server {
 // handleOf is what a report with these attributes leaves behind.
 func handleOf(t *testing.T, attributes ...[]byte) []byte {
 	t.Helper()
-	r := &request{path: path{from: netip.MustParseAddrPort("127.0.0.1:1000"), local: netip.MustParseAddr("127.0.0.1")}}
+	r := &request{facts: facts{path: path{from: netip.MustParseAddrPort("127.0.0.1:1000"), local: netip.MustParseAddr("127.0.0.1")}}}
 	if why := r.packet.parse(rawPacket(4, 1, strings.Repeat("\x00", 16), attributes...)); why != dropNone {
 		t.Fatal(why)
 	}

@@ -114,9 +114,9 @@ func TestSlowEngineOfOneClient(t *testing.T) {
 // Section 10: a full queue gives up the oldest, and keeps the order of the rest.
 func TestQueueDropsTheOldest(t *testing.T) {
 	q := &queue{workers: maxWorkers}
-	var all []*request
+	var all []*job
 	for n := range queueLen + 44 {
-		r := &request{}
+		r := &job{}
 		all = append(all, r)
 		gone, start := q.put(r)
 		if start || (n < queueLen) != (gone == nil) || gone != nil && gone != all[n-queueLen] {

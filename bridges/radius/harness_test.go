@@ -197,6 +197,12 @@ func inBubble(t *testing.T, config Config, engine *fakeEngine, f func(h *harness
 	})
 }
 
+// handle is all that becomes of a datagram that comes alone.
+func (s *Server) handle(datagram []byte, from *path, l *lane) {
+	s.open(datagram, from, l)
+	s.admitAll(l)
+}
+
 // ask sends raw and waits until nothing moves any more.
 func (h *harness) ask(raw []byte) {
 	h.t.Helper()

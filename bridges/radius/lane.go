@@ -9,6 +9,21 @@ import (
 	"github.com/keywicket/keywicket/core"
 )
 
+// This is the life of a request. A reader has a lane, and in it:
+//
+//	open      its client and where its attributes are is known
+//	prove     it is genuine, or refused
+//	fetch     what the history looks at comes from memory
+//	expect    what the Verifier looks at comes, too
+//	unmask    what its password is hidden with is computed
+//	admit     it is new, or has the answer of before; it is decided, or kept as a job
+//	sign      the reply is signed
+//	dispatch  the reply goes out, or waits for its time
+//
+// After open, each step is taken for all that are at hand before the next one is.
+// Jobs are decided by the workers of their client, and concluded, signed and
+// dispatched one by one (process).
+
 // atHand is how many requests are worked on at the same time: enough that the
 // memory that the next ones need comes meanwhile, and that their MD5s fill the
 // processor.
@@ -19,21 +34,30 @@ const atHand = 16
 type lane struct {
 	requests [atHand]request  // that are worked on together; their packets are views of datagrams
 	n        int              // of them
+	replies  []response       // to them, that wait to be signed
 	out      *datagram.Writer // nil: each by itself
 	now      time.Time        // when the datagram was read; zero: now
+
+	table   *table // that said who is at source:
+	source  netip.Addr
+	known   *client
+	spelled spellings
+
+	// Room, of which each step reads what it has written itself.
+	sums     *digest.Batch // nil before the first
+	macs     [atHand][digestLen]byte
+	masks    [atHand][maxPassword]byte
+	names    [][]byte
+	repeated []byte
 	attempt  core.Attempt
 	grant    core.Grant
-	repeated []byte
-	spelled  spellings
+}
 
-	table  *table // that said who is at source:
-	source netip.Addr
-	known  *client
-
-	macs    [atHand][digestLen]byte
-	names   [][]byte      // of those at hand
-	sums    *digest.Batch // nil before the first
-	replied []*request    // whose replies wait to be signed
+// A response is a reply to a request.
+type response struct {
+	to    *request
+	reply []byte
+	wait  time.Duration // after the request arrived, until it goes out
 }
 
 // clock is when the datagrams at hand were read, which is recent enough for all
@@ -57,32 +81,45 @@ func (l *lane) client(t *table, source netip.Addr) *client {
 // need of memory that the processor does not have is fetched for all of them at
 // the same time; and each is admitted.
 func (s *Server) admitAll(l *lane) {
-	defer func() {
-		if v := recover(); v != nil {
-			for i := range l.n {
-				s.give(&l.requests[i], dropPanic)
-			}
-			s.panicked(v)
-		}
-		l.n, l.replied = 0, l.replied[:0]
-	}()
+	if l.n == 0 {
+		return
+	}
+	defer s.finish(l)
 	s.prove(l)
 	l.fetch()
 	if s.expecter != nil && l.n > 1 {
 		s.expect(l)
 	}
+	var masks [atHand][]byte
 	if s.prompt != nil {
-		l.unmask()
+		masks = l.unmask()
 	}
 	for i := range l.n {
 		if r := &l.requests[i]; r.key != nil {
-			s.admit(r, l)
+			s.admit(r, masks[i], l)
 		}
 	}
 	l.sign()
-	for _, r := range l.replied {
-		s.dispatch(r, l)
+	for _, a := range l.replies {
+		s.dispatch(a, l)
 	}
+}
+
+// finish makes l empty, also after a panic.
+func (s *Server) finish(l *lane) {
+	v := recover()
+	for i := range l.n {
+		clear(l.requests[i].password[:])
+		clear(l.masks[i][:])
+	}
+	l.begin()
+	if v != nil {
+		for i := range l.n {
+			s.give(&l.requests[i], dropPanic)
+		}
+		s.panicked(v)
+	}
+	l.n, l.replies = 0, l.replies[:0]
 }
 
 // begin makes the sums empty.
@@ -96,7 +133,7 @@ func (l *lane) begin() {
 // prove finds out which requests are genuine.
 func (s *Server) prove(l *lane) {
 	l.begin()
-	var first [atHand]*[digestLen]byte // what its Message-Authenticator is by the first key
+	var first [atHand]*[digestLen]byte // what its Message-Authenticator is by the first key; nil: it has none
 	for i := range l.n {
 		r := &l.requests[i]
 		if p := &r.packet; p.signed() {
@@ -135,40 +172,40 @@ func (s *Server) expect(l *lane) {
 	s.expecter.Expect(l.names)
 }
 
-// unmask makes what the passwords of the genuine requests are hidden with.
-func (l *lane) unmask() {
+// unmask returns what the passwords of the genuine requests are hidden with.
+func (l *lane) unmask() (masks [atHand][]byte) {
 	l.begin()
 	for i := range l.n {
 		r := &l.requests[i]
-		if r.masks = 0; r.key == nil {
+		if r.key == nil {
 			continue
 		}
 		hidden, _ := r.packet.hiddenPassword()
-		r.masks = len(hidden) / digestLen
+		masks[i] = l.masks[i][:len(hidden)]
 		before := r.packet.authenticator()
 		for at := 0; at < len(hidden); at += digestLen {
-			octets := l.sums.Text(nil, len(r.key.secret)+digestLen, (*[digestLen]byte)(r.mask[at:]))
+			octets := l.sums.Text(nil, len(r.key.secret)+digestLen, (*[digestLen]byte)(masks[i][at:]))
 			copy(octets[copy(octets, r.key.secret):], before)
 			before = hidden[at : at+digestLen]
 		}
 	}
 	l.sums.Make()
-	l.sums.Wipe()
+	return masks
 }
 
 // sign is key.sign for all replies.
 func (l *lane) sign() {
 	l.begin()
-	for _, r := range l.replied {
-		copy(r.reply[4:headerLen], r.packet.authenticator())
-		copy(l.sums.Text(r.key.mac, len(r.reply), (*[digestLen]byte)(r.reply[headerLen+2:])), r.reply)
+	for _, a := range l.replies {
+		copy(a.reply[4:headerLen], a.to.packet.authenticator())
+		copy(l.sums.Text(a.to.key.mac, len(a.reply), (*[digestLen]byte)(a.reply[headerLen+2:])), a.reply)
 	}
 	l.sums.Make()
 	l.begin()
-	for _, r := range l.replied {
-		octets := l.sums.Text(nil, len(r.reply)+len(r.key.secret), (*[digestLen]byte)(r.reply[4:]))
-		copy(octets[copy(octets, r.reply):], r.key.secret)
+	for _, a := range l.replies {
+		secret := a.to.key.secret
+		octets := l.sums.Text(nil, len(a.reply)+len(secret), (*[digestLen]byte)(a.reply[4:]))
+		copy(octets[copy(octets, a.reply):], secret)
 	}
 	l.sums.Make()
-	l.sums.Wipe()
 }

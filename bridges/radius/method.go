@@ -83,22 +83,23 @@ type pap struct{}
 func (pap) present(p *packet) bool { return p.has(attrUserPassword) }
 
 func (pap) proof(r *request) proof.Proof {
-	text := pap{}.text(r)
+	text := pap{}.text(r, nil)
 	if text == nil {
 		return nil
 	}
 	return proof.Cleartext(text)
 }
 
-// text decodes the password into r.password. What follows its first NUL must be
-// NUL: a password cut short there would be another one than was typed.
-func (pap) text(r *request) []byte {
+// text decodes the password into r.password; mask is as in reveal. What follows its
+// first NUL must be NUL: a password cut short there would be another one than was
+// typed.
+func (pap) text(r *request, mask []byte) []byte {
 	hidden, ok := r.packet.hiddenPassword()
 	if !ok {
 		return nil
 	}
 	text := r.password[:len(hidden)]
-	r.reveal(text, hidden)
+	r.reveal(text, hidden, mask)
 	if end := bytes.IndexByte(text, 0); end >= 0 {
 		var rest byte
 		for _, b := range text[end:] {

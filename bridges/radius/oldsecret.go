@@ -94,10 +94,11 @@ func (s *Server) OldSecrets() []OldSecret {
 // reveal decodes a User-Password into text, which has its length. A request
 // without Message-Authenticator does not say which secret it was made with:
 // during a change that is the new one, or the old one where only that makes
-// text of the password. The reply is signed with the same.
-func (r *request) reveal(text, hidden []byte) {
-	if r.masks > 0 {
-		subtle.XORBytes(text, hidden, r.mask[:])
+// text of the password. The reply is signed with the same. mask is what hidden is
+// hidden with under r.key, where that is known already, or nil.
+func (r *request) reveal(text, hidden, mask []byte) {
+	if len(mask) == len(hidden) {
+		subtle.XORBytes(text, hidden, mask)
 	} else {
 		r.key.reveal(text, hidden, r.packet.authenticator())
 	}

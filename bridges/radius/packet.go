@@ -41,7 +41,7 @@ type packet struct {
 // parse makes p a view of datagram. It allocates nothing and reads nothing
 // behind Length (RFC 2865, section 3).
 func (p *packet) parse(datagram []byte) drop {
-	p.raw, p.n, p.signatures, p.kinds = nil, 0, 0, [4]uint64{}
+	*p = packet{}
 	if len(datagram) < headerLen {
 		return dropLength
 	}
@@ -74,8 +74,11 @@ func (p *packet) parse(datagram []byte) drop {
 	return dropNone
 }
 
-// move makes p a view of buf, which has the same octets as raw.
-func (p *packet) move(buf []byte) { p.raw = buf }
+// copy makes p the same as from, with its octets in room.
+func (p *packet) copy(from *packet, room []byte) {
+	*p = *from
+	p.raw = room[:copy(room, from.raw)]
+}
 
 func (p *packet) code() byte            { return p.raw[0] }
 func (p *packet) id() byte              { return p.raw[1] }

@@ -11,15 +11,15 @@ const (
 // full the oldest goes: its device has given up first.
 type queue struct {
 	mu      sync.Mutex
-	waiting []*request // ring; nil before the first
+	waiting []*job // ring; nil before the first
 	first   int
 	n       int
 	workers int
 }
 
-// put adds r. It returns the request that had to go for it, if any, and
+// put adds j. It returns the request that had to go for it, if any, and
 // whether a worker shall be started.
-func (q *queue) put(r *request) (gone *request, start bool) {
+func (q *queue) put(j *job) (gone *job, start bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.workers < maxWorkers {
@@ -28,18 +28,18 @@ func (q *queue) put(r *request) (gone *request, start bool) {
 	}
 	switch {
 	case q.waiting == nil:
-		q.waiting = make([]*request, queueLen)
+		q.waiting = make([]*job, queueLen)
 	case q.n == queueLen:
 		gone = q.pop()
 	}
-	q.waiting[(q.first+q.n)%queueLen] = r
+	q.waiting[(q.first+q.n)%queueLen] = j
 	q.n++
 	return gone, start
 }
 
 // get returns the oldest request. Without one it returns nil, and the worker
 // that asked is counted out.
-func (q *queue) get() *request {
+func (q *queue) get() *job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.n == 0 {
@@ -56,10 +56,10 @@ func (q *queue) waits() bool {
 	return q.n > 0
 }
 
-func (q *queue) pop() *request {
-	r := q.waiting[q.first]
+func (q *queue) pop() *job {
+	j := q.waiting[q.first]
 	q.waiting[q.first] = nil
 	q.first = (q.first + 1) % queueLen
 	q.n--
-	return r
+	return j
 }

@@ -1,15 +1,8 @@
 package radius
 
 import (
-	"net/netip"
-	"time"
+	"github.com/keywicket/keywicket/core"
 )
-
-// handle does everything that comes before an attempt with one datagram alone.
-func (s *Server) handle(datagram []byte, from *path, l *lane) {
-	s.open(datagram, from, l)
-	s.admitAll(l)
-}
 
 // open puts a datagram to those that are at hand, if a client may have sent it.
 // Where it says that no more have room, admitAll comes next. Until then datagram is
@@ -44,13 +37,13 @@ func (s *Server) open(datagram []byte, from *path, l *lane) (full bool) {
 		s.see(t, c, from, datagram, outcome{drop: why})
 		return false
 	}
-	r.path, r.table, r.client, r.key, r.exchange, r.arrived = *from, t, c, nil, nil, now
+	r.facts = facts{path: *from, table: t, client: c, arrived: now}
 	l.n++
 	return l.n == len(l.requests)
 }
 
 // authenticate finds the key by which r is genuine, or refuses r; then it has
-// none. first is what its Message-Authenticator is by the first key, if it has one.
+// none. first is as in client.authenticate.
 func (s *Server) authenticate(r *request, first *[digestLen]byte) {
 	p, c, source, now := &r.packet, r.client, r.source(), r.arrived
 	k, why := c.authenticate(p, first, now)
@@ -70,8 +63,8 @@ func (s *Server) authenticate(r *request, first *[digestLen]byte) {
 
 // admit takes what is genuine: a repeat gets the answer of before, and what is
 // new is decided here if that needs no time, or goes to the workers of its
-// client. r is the lane's.
-func (s *Server) admit(r *request, l *lane) {
+// client. mask is as in reveal.
+func (s *Server) admit(r *request, mask []byte, l *lane) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.give(r, dropPanic)
@@ -92,31 +85,19 @@ func (s *Server) admit(r *request, l *lane) {
 	} else if !s.begin(r, l) {
 		return
 	}
-	if s.atOnce(r, l) {
+	if s.atOnce(r, mask, l) {
 		return
 	}
-	kept := s.keep(r)
-	gone, start := c.peer.queue.put(kept)
+	gone, start := c.peer.queue.put(s.keep(r))
 	if start {
 		s.running.Add(1)
 		go s.work(c.peer)
 	}
 	if gone != nil {
-		s.give(gone, dropQueueFull)
-		s.trouble(gone, "more requests than can be decided; the oldest was given up", nil)
+		s.give(&gone.request, dropQueueFull)
+		s.trouble(&gone.request, "more requests than can be decided; the oldest was given up", nil)
 		s.release(gone)
 	}
-}
-
-// keep returns a copy of r, which is a lane's, for those who take longer. The
-// exchange goes with it.
-func (s *Server) keep(r *request) *request {
-	kept := s.requests.Get().(*request)
-	kept.path, kept.table, kept.client, kept.key, kept.exchange, kept.arrived = r.path, r.table, r.client, r.key, r.exchange, r.arrived
-	kept.packet = r.packet
-	kept.packet.move(kept.buf[:copy(kept.buf, r.packet.raw)])
-	r.exchange = nil
-	return kept
 }
 
 // begin begins an exchange for r if it is new, and deals with every other one.
@@ -158,22 +139,18 @@ func (r *request) lax() bool {
 
 // atOnce decides the Access-Request r in the reader, if the Verifier has the
 // answer at hand too. What is anything but a well-formed PAP is left to the
-// workers, while it says false, and so is everything while somebody watches.
-func (s *Server) atOnce(r *request, l *lane) bool {
+// workers, while it says false, and so is everything while somebody watches. mask
+// is as in reveal.
+func (s *Server) atOnce(r *request, mask []byte, l *lane) bool {
 	if s.prompt == nil || r.exchange == nil || s.watched() {
 		return false
 	}
-	r.garbled = false
-	name, typed := r.onlyText()
+	name, typed := r.onlyText(mask)
 	if typed == nil || r.garbled || r.key.old && r.packet.signatures == 0 { // of that there is more to tell
-		clear(r.password[:])
-		clear(r.mask[:])
 		return false
 	}
-	l.attempt = r.attemptOf(&l.spelled)
+	l.attempt, l.grant = r.attemptOf(&l.spelled), core.Grant{Session: l.grant.Session[:0]}
 	decided, err := s.prompt.VerifyText(&l.attempt, name, typed, &l.grant)
-	clear(r.password[:])
-	clear(r.mask[:])
 	if decided {
 		s.conclude(r, &l.attempt, &l.grant, err, l)
 	}
@@ -193,47 +170,4 @@ func (s *Server) remember(c *client) {
 				"client", c.Name, "err", cut(err.Error(), maxLogReason))
 		}
 	}()
-}
-
-// refuse counts a packet that is answered with silence, and logs it where its
-// source has not had a line for a while.
-func (s *Server) refuse(c *client, why drop, source netip.Addr, now time.Time) {
-	s.counters.drop(why)
-	if c == nil {
-		if held, ok := s.strangers.pass(source, now); ok {
-			s.log.Warn("radius: request from an address of no client; if it is a device of yours, add a client for it",
-				"source", source, "held_back", held)
-		}
-		return
-	}
-	held, ok := s.faults.pass(source, now)
-	if !ok {
-		return
-	}
-	s.log.Warn("radius: request dropped: "+refusal(why), "client", c.Name, "source", source, "reason", why.String(), "held_back", held)
-}
-
-// refusal says what happened and what to do about it.
-func refusal(why drop) string {
-	switch why {
-	case dropNoMessageAuthenticator:
-		return `it carries no Message-Authenticator, and to the client this server looks dead. Turn Message-Authenticator on at the client (best), or, if it cannot send one, set require_message_authenticator to false or "auto" for it here`
-	case dropMessageAuthenticator:
-		return "its Message-Authenticator is wrong. Most often the shared secret here is not the one at the client; otherwise somebody forges"
-	case dropProxyState:
-		return "it carries a Proxy-State but no Message-Authenticator (CVE-2024-3596). Let the proxy in between send Message-Authenticator"
-	case dropCode:
-		return "it is nothing that belongs on this port. Look at which port the client sends what to: sign-ins to radius.listen, accounting to radius.accounting"
-	case dropRequestAuthenticator:
-		return "its Request Authenticator is wrong. Most often the shared secret here is not the one at the client; otherwise somebody forges"
-	}
-	return "it is no well-formed RADIUS packet"
-}
-
-// alert logs a Request Authenticator that came before.
-func (s *Server) alert(c *client, source netip.Addr, now time.Time) {
-	if held, ok := s.alerts.pass(source, now); ok {
-		s.log.Error("radius: request dropped: its Request Authenticator was used in the last 5 minutes. Either somebody sends recorded requests, or the client makes bad random numbers; then set allow_repeated_authenticator for it",
-			"client", c.Name, "source", source, "held_back", held)
-	}
 }

@@ -79,7 +79,7 @@ func (b *replyBuilder) seal(k *key, p *packet) ([]byte, error) {
 
 // reject makes the Access-Reject to r, in the room that r has for it, not yet signed.
 func (r *request) reject() ([]byte, error) {
-	b := r.begin(codeAccessReject)
+	b := r.beginReply(codeAccessReject)
 	if r.mschap != nil {
 		r.mschap.fail(&b)
 	}
@@ -88,8 +88,10 @@ func (r *request) reject() ([]byte, error) {
 	return b.end()
 }
 
-// begin begins the reply to r, in the room that r has for it.
-func (r *request) begin(code byte) replyBuilder { return beginReplyIn(r.reply, code, r.packet.id()) }
+// beginReply begins the reply to r, in the room that r has for it.
+func (r *request) beginReply(code byte) replyBuilder {
+	return beginReplyIn(r.reply, code, r.packet.id())
+}
 
 // alive answers a Status-Server, by the port that it came to (RFC 5997,
 // section 3). It ignores what else is in it.
@@ -106,7 +108,7 @@ func (r *request) accept(g *core.Grant) ([]byte, error) {
 	if len(g.Session) > maxValue {
 		return nil, errSessionTooLarge
 	}
-	b := r.begin(codeAccessAccept)
+	b := r.beginReply(codeAccessAccept)
 	if len(g.Session) > 0 {
 		b.add(attrClass, g.Session)
 	}

@@ -30,7 +30,7 @@ type Server struct {
 	disconnects *disconnects // nil: there is no accounting
 
 	counters counters
-	requests sync.Pool // of *request
+	jobs     sync.Pool // of *job
 
 	// Lines about strangers, about what clients send, about recordings, about
 	// what is behind us, about old secrets. Apart, so that a flood of one hides
@@ -76,7 +76,7 @@ func newServer(config Config, v Verifier, memory Memory, log *slog.Logger) (*Ser
 	s := &Server{verifier: v, memory: memory, log: log, delays: newDelays(), crowd: newCrowd(), olds: sieve{every: time.Hour}}
 	s.prompt, _ = v.(Prompt)
 	s.expecter, _ = v.(Expecter)
-	s.requests.New = func() any { return &request{buf: make([]byte, maxPacket)} }
+	s.jobs.New = func() any { return new(job) }
 	t, err := s.prepare(config, nil)
 	if err != nil {
 		return nil, err
@@ -271,16 +271,4 @@ func (s *Server) readFailed(err error) {
 	if held, ok := s.troubles.pass(netip.Addr{}, time.Now()); ok {
 		s.log.Error("radius: socket not read", "err", cut(err.Error(), maxLogReason), "held_back", held)
 	}
-}
-
-// release wipes r and keeps its memory for another one.
-func (s *Server) release(r *request) {
-	clear(r.password[:])
-	r.mschap.wipe()
-	r.mschap = nil
-	r.path, r.table, r.client, r.key, r.exchange = path{}, nil, nil, nil, nil
-	r.finding = finding{}
-	r.packet.move(nil)
-	r.reply = r.reply[:0]
-	s.requests.Put(r)
 }

@@ -136,7 +136,7 @@ func (v sight) refusal(source netip.Addr) string {
 // untaken says why the client may not use the method in p, or nothing where the
 // app passwords are why.
 func (v sight) untaken(p *packet) string {
-	r := &request{packet: *p, client: v.client}
+	r := &request{packet: *p, facts: facts{client: v.client}}
 	for _, m := range methods() {
 		if _, isText := m.(pap); isText || !m.present(p) {
 			continue

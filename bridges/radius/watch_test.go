@@ -214,7 +214,7 @@ func TestWatchBounds(t *testing.T) {
 func TestWatchCostsNothing(t *testing.T) {
 	inBubble(t, testConfig(), &fakeEngine{}, func(h *harness) {
 		raw, c := papRequest(1, testName, testPassword), h.s.table.Load().names["vpn1"]
-		r := &request{table: h.s.table.Load(), client: c}
+		r := &request{facts: facts{table: h.s.table.Load(), client: c}}
 		if n := testing.AllocsPerRun(100, func() {
 			h.s.see(r.table, c, &h.path, raw, outcome{drop: dropCode})
 			h.s.seeRequest(r, outcome{drop: dropCode})

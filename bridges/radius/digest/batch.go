@@ -79,16 +79,13 @@ func NewBatch() *Batch {
 	return b
 }
 
-// Reset makes b empty. What was in it stands there until it is written over.
-func (b *Batch) Reset() { b.texts, b.room = b.texts[:0], b.room[:0] }
-
-// Wipe is Reset that leaves nothing behind.
-func (b *Batch) Wipe() {
+// Reset makes b empty, and leaves nothing behind.
+func (b *Batch) Reset() {
 	clear(b.texts)
 	clear(b.room)
 	clear(b.states[:])
 	clear(b.words[:])
-	b.Reset()
+	b.texts, b.room = b.texts[:0], b.room[:0]
 }
 
 // Text adds a text of so many octets, and returns where to write them before

@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/md5"
 	"math/rand/v2"
@@ -49,6 +50,34 @@ func TestSums(t *testing.T) {
 					t.Fatalf("narrow %v: text %d of %d: wrong", narrow, i, len(want))
 				}
 			}
+		}
+	}
+}
+
+// What texts were made of, and their sums, are not left in an empty Batch.
+func TestResetLeavesNothing(t *testing.T) {
+	for _, narrow := range []bool{false, true} {
+		b := NewBatch()
+		b.wide = b.wide && !narrow
+		var sum [Size]byte
+		for n := range 100 {
+			copy(b.Text(nil, n, &sum), bytes.Repeat([]byte("secret"), n))
+			copy(b.Text(NewKey([]byte("key")), n, &sum), bytes.Repeat([]byte("secret"), n))
+		}
+		b.Make()
+		b.Reset()
+		for _, octets := range b.room[:cap(b.room)] {
+			if octets != 0 {
+				t.Fatalf("left in the room: %q", b.room[:cap(b.room)])
+			}
+		}
+		for _, one := range b.texts[:cap(b.texts)] {
+			if one != (text{}) {
+				t.Fatalf("left: %v", one)
+			}
+		}
+		if len(b.room)+len(b.texts) != 0 || b.states != [4][lanes]uint32{} || b.words != [block / 4][lanes]uint32{} {
+			t.Errorf("left: %v", b)
 		}
 	}
 }
