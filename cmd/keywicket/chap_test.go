@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -181,16 +182,53 @@ func TestRadiusTest(t *testing.T) {
 	closed, err := net.ListenPacket("udp", "127.0.0.1:0")
 	must(t, err)
 	must(t, closed.Close())
+	free, err := net.ListenPacket("udp", "127.0.0.1:0")
+	must(t, err)
+	_, port, err := net.SplitHostPort(free.LocalAddr().String())
+	must(t, errors.Join(err, free.Close()))
+	other := newSite(t)
+	other.edit(`listen = ["127.0.0.1:0"]`, `listen = ["127.0.0.1:`+port+`", "[::1]:`+port+`"]`)
+	for _, c := range []struct{ name, address string }{{"second", "127.0.0.2"}, {"six", "::1"}, {"many", "127.0.8.0/24"}, {"far", "192.0.2.77"}} {
+		other.add(other.ok("", "client", "new", c.name, "--address", c.address, "--config", other.config()))
+	}
+	other.start()
+	o := other.enroll(alain)
+	as := func(client string, more ...string) result {
+		return other.run(o.first.Password+"\n", append([]string{"radius", "test", alain, "--client", client, "--timeout", "1s", "--config", other.config()}, more...)...)
+	}
+	for client, server := range map[string]string{"vpn1": "127.0.0.1:", "second": "127.0.0.1:", "six": "[::1]:", "many": "127.0.0.1:"} {
+		if r := as(client); r.code != 0 || !strings.Contains(r.out, "Access-Accept from "+server+port) {
+			t.Errorf("as the client %s: %s", client, r)
+		}
+	}
+	if r := as("far"); r.code != 3 || !strings.Contains(r.err, "no address of the client far, so that silence is what to expect") {
+		t.Errorf("as a client elsewhere: %s", r)
+	}
+	for words, r := range map[string]result{
+		"is no port":              by("--server", "127.0.0.1:99999", "--secret-file", s.path("vpn1.secret")),
+		"is no time to wait":      s.run("x\n", "radius", "test", alain, "--server", s.radius, "--secret-file", s.path("vpn1.secret"), "--timeout", "0s"),
+		"leave it or":             by("--server", s.radius, "--secret-file", s.path("vpn1.secret"), "--client", "vpn1"),
+		"the name has 254 octets": s.run("x\n", "radius", "test", strings.Repeat("x", 254), "--server", s.radius, "--secret-file", s.path("vpn1.secret")),
+		"no such file":            by("--server", s.radius, "--secret-file", s.path("absent")),
+		"not cannot be reached":   by("--server", "[fe80::1]:1812", "--secret-file", s.path("vpn1.secret")),
+	} {
+		want := 2
+		if short, is := strings.CutPrefix(words, "not "); is {
+			words, want = short, 3
+		}
+		if r.code != want || !strings.Contains(r.err, words) {
+			t.Errorf("want %d and %q: %s", want, words, r)
+		}
+	}
 	for words, r := range map[string]result{
 		"no answer, after":  by("--server", s.radius, "--secret-file", s.path("other.secret")),
 		"nobody listens":    by("--server", closed.LocalAddr().String(), "--secret-file", s.path("other.secret")),
 		"has no client":     by("--client", "vpn9", "--config", s.config()),
 		"give --client, or": by("--server", s.radius),
 		"is no method":      by("--server", s.radius, "--secret-file", s.path("vpn1.secret"), "--method", "mschap"),
-		"no such file":      by("--server", s.radius, "--secret-file", s.path("absent")),
 	} {
 		want := 2
-		if strings.HasPrefix(words, "no") && !strings.HasPrefix(words, "no such") {
+		if strings.HasPrefix(words, "no") {
 			want = 3
 		}
 		if r.code != want || !strings.Contains(r.err, words) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,8 +45,8 @@ func (a *app) radiusTest() *cobra.Command {
 		Short: "Try to sign in over RADIUS, with the password on standard input",
 		Long: `Try to sign in at a RADIUS server, this one or any other, with the password on
 standard input, and check all that is signed in the answer. It is a real attempt.
-With --client, address and shared secret are those of the configuration; the
-server then only knows this host if it has one of the client's addresses.
+With --client, address and shared secret are those of the configuration, and it is
+asked from an address of the client, if this host has one; else it is silent.
 
 Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
 		Args: exactArgs("USER"),
@@ -54,8 +55,13 @@ Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
 			if r.Method == "" {
 				return usage(cmd, fmt.Errorf("%q is no method; take pap, chap or mschapv2", try.method))
 			}
-			if (try.client == "") == (try.secretFile == "") || try.client == "" && try.server == "" {
+			switch {
+			case try.client != "" && try.secretFile != "":
+				return usage(cmd, errors.New("--client has its secret in the configuration; leave it or --secret-file out"))
+			case try.client == "" && (try.secretFile == "" || try.server == ""):
 				return usage(cmd, errors.New("give --client, or --server and --secret-file"))
+			case try.timeout <= 0:
+				return usage(cmd, fmt.Errorf("--timeout %s is no time to wait; write it as 10s", try.timeout))
 			}
 			client, err := a.target(&r, try)
 			if err != nil {
@@ -104,13 +110,76 @@ func (a *app) target(r *probe.Request, try radiusTry) (client *config.Client, er
 			return nil, err
 		}
 		if r.Server == "" {
-			r.Server = localServer(f.Radius.Listen[0]).String()
+			own, err := ownAddresses(client.Address)
+			if err != nil {
+				return nil, err
+			}
+			server, from := askFrom(f.Radius, client.Name, own)
+			r.Server, r.From = server.String(), from
 		}
 	}
 	if _, _, err := net.SplitHostPort(r.Server); err != nil {
 		r.Server = net.JoinHostPort(strings.Trim(r.Server, "[]"), "1812")
 	}
+	_, port, _ := net.SplitHostPort(r.Server)
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return nil, usageError{fmt.Errorf("%q is no port; write the server like 192.0.2.1:1812 or [2001:db8::1]:1812", port)}
+	}
 	return client, nil
+}
+
+// ownAddresses returns addresses of a client that this host has. It has all of
+// 127.0.0.0/8, of which its interfaces name one.
+func ownAddresses(client []netip.Prefix) (own []netip.Addr, err error) {
+	interfaces, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range client {
+		if p.Addr().Is4() && p.Addr().IsLoopback() {
+			own = append(own, p.Addr())
+			if !p.IsSingleIP() {
+				own[len(own)-1] = p.Addr().Next() // the first is the network's
+			}
+		}
+		for _, i := range interfaces {
+			n, ok := i.(*net.IPNet)
+			if !ok {
+				continue
+			}
+			if a, ok := netip.AddrFromSlice(n.IP); ok && p.Contains(a.Unmap()) && !a.IsLinkLocalUnicast() {
+				own = append(own, a.Unmap())
+			}
+		}
+	}
+	return own, nil
+}
+
+// askFrom returns an address that the daemon listens on and one of this host
+// that it knows as the client of that name; no address if it has none.
+func askFrom(r *config.Radius, client string, own []netip.Addr) (server netip.AddrPort, from netip.Addr) {
+	for _, listen := range r.Listen {
+		server = localServer(listen)
+		for _, a := range own {
+			if a.Is4() == server.Addr().Is4() && clientAt(r, a) == client {
+				return server, a
+			}
+		}
+	}
+	return localServer(r.Listen[0]), netip.Addr{}
+}
+
+// clientAt returns the client that has an address: the longest prefix decides.
+func clientAt(r *config.Radius, a netip.Addr) (name string) {
+	longest := -1
+	for _, c := range r.Clients {
+		for _, p := range c.Address {
+			if p.Contains(a) && p.Bits() > longest {
+				name, longest = c.Name, p.Bits()
+			}
+		}
+	}
+	return name
 }
 
 func namedClient(f *config.File, name string) (*config.Client, error) {
@@ -154,7 +223,12 @@ type answerJSON struct {
 // an error.
 func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, client *config.Client, asJSON bool) error {
 	silent := errors.Is(asked, probe.ErrSilent) || errors.Is(asked, probe.ErrForged) || errors.Is(asked, probe.ErrRefused)
-	if asked != nil && !silent {
+	switch {
+	case errors.Is(asked, probe.ErrRequest):
+		return usageError{asked}
+	case errors.Is(asked, probe.ErrUnreachable):
+		return unavailableError{fmt.Errorf("%s: %w", r.Server, asked)}
+	case asked != nil && !silent:
 		return asked
 	}
 	out := answerJSON{
@@ -176,11 +250,18 @@ func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, client 
 	}
 	switch {
 	case silent:
-		return unavailableError{fmt.Errorf("%s: %w, after %d packets and %s. %s", r.Server, asked, got.Sent, got.Took.Round(time.Millisecond), hint(asked, got.From, client))}
+		return unavailableError{fmt.Errorf("%s: %w, after %s and %s. %s", r.Server, asked, packets(got.Sent), got.Took.Round(time.Millisecond), hint(asked, got.From, client))}
 	case !out.Trusted:
 		return &refusal{reason: out.Result}
 	}
 	return nil
+}
+
+func packets(n int) string {
+	if n == 1 {
+		return "1 packet"
+	}
+	return fmt.Sprintf("%d packets", n)
 }
 
 func resultWord(code layeh.Code) string {

@@ -3,7 +3,9 @@ package probe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -23,11 +25,19 @@ var (
 
 	// ErrRefused: nobody listens there.
 	ErrRefused = errors.New("nobody listens there")
+
+	// ErrUnreachable: nothing could be sent, or the name of the server is no
+	// address that is known.
+	ErrUnreachable = errors.New("it cannot be reached")
+
+	// ErrRequest: there is no such Access-Request, because something is too long.
+	ErrRequest = errors.New("this does not fit into an Access-Request")
 )
 
 // A Request is what to ask of whom.
 type Request struct {
-	Server   string // host and port
+	Server   string     // host and port
+	From     netip.Addr // of this host; none: what the kernel takes
 	Secret   []byte
 	Method   proof.Method
 	Account  string
@@ -86,10 +96,14 @@ func Ask(ctx context.Context, r Request) (Answer, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
+	var d net.Dialer
+	if r.From.IsValid() {
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.From, 0))
+	}
 	// Connected: it takes no answer from another address.
-	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", r.Server)
+	conn, err := d.DialContext(ctx, "udp", r.Server)
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
@@ -106,7 +120,7 @@ func (x *exchange) trade(ctx context.Context, conn net.Conn, r Request) (Answer,
 	for {
 		if !time.Now().Before(again) {
 			if _, err := conn.Write(x.wire); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
-				return told, err
+				return told, fmt.Errorf("%w: %w", ErrUnreachable, err)
 			}
 			told.Sent++
 			again = time.Now().Add(r.Repeat)

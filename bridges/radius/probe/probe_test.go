@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,11 +61,31 @@ func TestAsk(t *testing.T) {
 		func(r *probe.Request) { r.Method = proof.MethodMSCHAPv1 },
 		func(r *probe.Request) { r.Method = "" },
 		func(r *probe.Request) { r.Server = "127.0.0.1" },
-		func(r *probe.Request) { r.Account = string(make([]byte, 254)) },
 	} {
 		if _, err := ask(t, server, proof.MethodCleartext, r); err == nil {
 			t.Error("a request that cannot be sent is no error")
 		}
+	}
+	for _, r := range []func(*probe.Request){
+		func(r *probe.Request) { r.Account = string(make([]byte, 254)) },
+		func(r *probe.Request) { r.Device = string(make([]byte, 254)) },
+		func(r *probe.Request) { r.Password = string(make([]byte, 129)) },
+	} {
+		if _, err := ask(t, server, proof.MethodCleartext, r); !errors.Is(err, probe.ErrRequest) {
+			t.Errorf("what is too long: %v", err)
+		}
+	}
+	for _, r := range []func(*probe.Request){
+		func(r *probe.Request) { r.From = netip.MustParseAddr("::1") },
+		func(r *probe.Request) { r.From = netip.MustParseAddr("192.0.2.123") },
+		func(r *probe.Request) { r.Server = "127.0.0.1:99999" },
+	} {
+		if _, err := ask(t, server, proof.MethodCleartext, r); !errors.Is(err, probe.ErrUnreachable) {
+			t.Errorf("what cannot be reached: %v", err)
+		}
+	}
+	if a, err := ask(t, server, proof.MethodCleartext, func(r *probe.Request) { r.From = netip.MustParseAddr("127.0.0.77") }); err != nil || !strings.HasPrefix(a.From, "127.0.0.77:") {
+		t.Errorf("asked from 127.0.0.77: %+v, %v", a, err)
 	}
 }
 

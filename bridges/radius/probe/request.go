@@ -17,7 +17,11 @@ import (
 	"github.com/keywicket/keywicket/core/proof"
 )
 
-const challengeLen = 16
+const (
+	challengeLen = 16
+	maxValue     = 253 // octets of a value (RFC 2865, section 5)
+	maxPassword  = 128 // octets of User-Password (section 5.2)
+)
 
 // An exchange is a request and what its answer is checked against.
 type exchange struct {
@@ -34,6 +38,17 @@ type exchange struct {
 func request(r Request) (*exchange, error) {
 	if len(r.Secret) == 0 {
 		return nil, errors.New("the shared secret is empty")
+	}
+	tooLong := func(what string, n, most int) error {
+		return fmt.Errorf("%w: %s has %d octets, and at most %d have room", ErrRequest, what, n, most)
+	}
+	switch {
+	case len(r.Account) > maxValue:
+		return nil, tooLong("the name", len(r.Account), maxValue)
+	case len(r.Device) > maxValue:
+		return nil, tooLong("the device", len(r.Device), maxValue)
+	case len(r.Password) > maxPassword && r.Method == proof.MethodCleartext:
+		return nil, tooLong("the password", len(r.Password), maxPassword)
 	}
 	x := &exchange{packet: radius.New(radius.CodeAccessRequest, r.Secret), password: r.Password}
 	p := x.packet
