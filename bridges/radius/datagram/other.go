@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 )
 
 // Elsewhere a Conn is one socket, and the system chooses the address that an
@@ -20,6 +21,9 @@ func (c *Conn) prepare() error {
 }
 
 func (*Conn) forceBuffers(int) bool { return false }
+
+// Timestamps does nothing.
+func (*Conn) Timestamps() error { return nil }
 
 // A Reader reads from one Conn. It is for one goroutine.
 type Reader struct {
@@ -56,6 +60,9 @@ func (r *Reader) Next() (data []byte, from *Path, ok bool) {
 	data, r.n = r.buf[:r.n], -1
 	return data, &r.path, true
 }
+
+// Came is now.
+func (r *Reader) Came() time.Time { return time.Now() }
 
 // A Writer writes to one Conn. It is for one goroutine.
 type Writer struct{ c *Conn }

@@ -4,17 +4,19 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// controlLen is room for one IP_PKTINFO, one IPV6_PKTINFO and one UDP_GRO or
-// UDP_SEGMENT message.
-const controlLen = 128
+// controlLen is room for one IP_PKTINFO, one IPV6_PKTINFO, one SCM_TIMESTAMPNS and
+// one UDP_GRO or UDP_SEGMENT message.
+const controlLen = 160
 
 // readControl reads what the kernel said beside a datagram: which address it
-// was sent to, and where the next of the same sender begins in it.
-func readControl(oob []byte) (local netip.Addr, iface uint32, segment int) {
+// was sent to, where the next of the same sender begins in it, and when it came
+// in Unix nanoseconds.
+func readControl(oob []byte) (local netip.Addr, iface uint32, segment int, came int64) {
 	for len(oob) >= unix.SizeofCmsghdr {
 		header, data, rest, err := unix.ParseOneSocketControlMessage(oob)
 		if err != nil {
@@ -31,10 +33,14 @@ func readControl(oob []byte) (local netip.Addr, iface uint32, segment int) {
 			local, iface = netip.AddrFrom16([16]byte(data[:16])), binary.NativeEndian.Uint32(data[16:])
 		case header.Level == unix.SOL_UDP && header.Type == unix.UDP_GRO && len(data) >= 4:
 			segment = int(int32(binary.NativeEndian.Uint32(data)))
+		case header.Level == unix.SOL_SOCKET && header.Type == unix.SCM_TIMESTAMPNS:
+			var t unix.Timespec
+			copy((*[unsafe.Sizeof(t)]byte)(unsafe.Pointer(&t))[:], data)
+			came = t.Nano()
 		}
 		oob = rest
 	}
-	return local, iface, segment
+	return local, iface, segment, came
 }
 
 // appendLocal appends the message that makes a datagram leave from to.Local.

@@ -1,6 +1,7 @@
 package datagram
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ type Reader struct {
 	rest    []byte // of that one
 	segment int
 	path    Path
+	came    int64 // Unix nanoseconds; zero: it is not known
 }
 
 // NewReader makes a Reader of c.
@@ -113,13 +115,22 @@ func (r *Reader) Next() (data []byte, from *Path, ok bool) {
 	return data, &r.path, true
 }
 
+// Came is when the kernel had the datagram that Next gave, if the Conn has
+// Timestamps; else it is now.
+func (r *Reader) Came() time.Time {
+	if r.came == 0 {
+		return time.Now()
+	}
+	return time.Unix(0, r.came)
+}
+
 func (r *Reader) open(i int) {
 	h := &r.headers[i]
 	r.rest = r.buf[i*stride:][:min(int(h.n), largest)]
 	r.path = Path{}
 	var zone uint32
 	r.path.Peer, zone = r.names[i].read()
-	r.path.Local, r.path.Iface, r.segment = readControl(r.controls[i][:h.Controllen])
+	r.path.Local, r.path.Iface, r.segment, r.came = readControl(r.controls[i][:h.Controllen])
 	if zone != 0 {
 		r.path.Iface = zone
 	}

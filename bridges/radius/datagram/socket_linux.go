@@ -52,6 +52,11 @@ func (c *Conn) forceBuffers(octets int) bool {
 	}) == nil
 }
 
+// Timestamps has the kernel note when datagrams come (SO_TIMESTAMPNS of socket(7)).
+func (c *Conn) Timestamps() error {
+	return control(c.raw, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) })
+}
+
 // mmsghdr is struct mmsghdr, of recvmmsg(2) and sendmmsg(2).
 type mmsghdr struct {
 	unix.Msghdr

@@ -100,9 +100,8 @@ func (f *flow) run(ctx context.Context) error {
 			}
 			return err
 		}
-		now = time.Now()
 		for data, _, ok := in.Next(); ok; data, _, ok = in.Next() {
-			f.reply(data, now)
+			f.reply(data, in.Came())
 		}
 	}
 	return nil
@@ -214,8 +213,9 @@ func (f *flow) late(w *waiting, raw []byte) bool {
 	return false
 }
 
-// reply checks a reply.
-func (f *flow) reply(raw []byte, now time.Time) {
+// reply checks a reply, which came at that time: not when it was looked at, which
+// the load may be late with.
+func (f *flow) reply(raw []byte, came time.Time) {
 	if len(raw) < 20 {
 		f.count(&f.result.Forged)
 		return
@@ -244,6 +244,6 @@ func (f *flow) reply(raw []byte, now time.Time) {
 	default:
 		f.result.Rejected++
 	}
-	f.result.Latencies.Add(now.Sub(w.since))
-	f.result.Answers.Add(now.Sub(w.first))
+	f.result.Latencies.Add(came.Sub(w.since))
+	f.result.Answers.Add(came.Sub(w.first))
 }

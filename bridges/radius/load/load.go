@@ -88,7 +88,8 @@ type Result struct {
 	Flooded  uint64 // bad packets
 	Answered uint64 // of those; it should be none
 
-	// Latencies are of requests that were answered, repeats included. With a Rate
+	// Latencies are of requests that were answered, repeats included, until the
+	// kernel had the reply. With a Rate
 	// they count from when a request was due, whatever held it up: else a server
 	// that stands still would be asked less, and look faster than it is.
 	Latencies Latencies
@@ -251,6 +252,9 @@ func (r *plan) dial(source netip.Addr) (*datagram.Conn, error) {
 		return nil, err
 	}
 	all[0].SetBuffers(4 << 20)
+	if err := all[0].Timestamps(); err != nil {
+		return nil, errors.Join(err, all[0].Close())
+	}
 	if r.Single {
 		all[0].DisableOffload()
 	}
