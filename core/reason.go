@@ -50,7 +50,7 @@ var reasons = []reasonRow{
 	{ReasonMethodNotEnabled, KindDenied, "the device used a method that it may not use here, or that no fitting app password has; set the device to PAP, or allow the method in [radius.client] methods and create an app password with a profile that has it (MS-CHAPv2 outside a tunnel also wants allow_insecure_mschap; MS-CHAPv1 and changes of a password are never taken)"},
 	{ReasonPinMismatch, KindDenied, "the app password is right, but pinned to another device; if the device was replaced, use app-password repin"},
 	{ReasonMainPasswordRefused, KindDenied, "the main password was used; with two-step verification on, create an app password for this device"},
-	{ReasonMalformed, KindInvalid, "the request was malformed: no account, no password, or more than one proof; look at the device's settings"},
+	{ReasonMalformed, KindInvalid, "the request was malformed: no account, no password, more than one proof, or EAP, which is not taken yet; look at the device's settings, and at keywicket radius debug while it tries"},
 	{ReasonThrottled, KindLimited, "too many failures came from this service or device, so this one was not answered; find the device that keeps trying"},
 	{ReasonUnavailable, KindUnavailable, "the attempt could not be decided or answered: the store, the directory or a hook was away, or the app password has a reply attribute that no dictionary knows any more; look at keywicket status and the log"},
 	{ReasonTamper, KindDamaged, "the account's record was changed or damaged outside of Keywicket; restore it from a backup, and find out who could write there"},
@@ -81,6 +81,15 @@ func (r Reason) Kind() Kind { return r.row().kind }
 
 // Sentence returns what happened and what to do about it, for a person.
 func (r Reason) Sentence() string { return r.row().sentence }
+
+// SentenceOf is Sentence for an attempt of device, which is empty where the
+// attempt does not say: then no repin helps.
+func (r Reason) SentenceOf(device string) string {
+	if r == ReasonPinMismatch && device == "" {
+		return "the app password is right, but belongs to one device, and the sign-in does not say which device it is; let the client send it (Calling-Station-Id in RADIUS, the remote host in PAM), or create one with a profile without pin"
+	}
+	return r.Sentence()
+}
 
 // refusals are the errors of attempts that were refused for a reason that needs
 // no cause, made once: whoever is flooded with failures makes no garbage of them.

@@ -209,6 +209,7 @@ func (b *replyBuilder) sealReport(k *key, p *packet) ([]byte, error) {
 // foreign says once in a while that sessions of a client are not known,
 // because it does not send back what ties them to an app password.
 func (s *Server) foreign(r *request) {
+	r.foreign = true
 	if held, ok := s.faults.pass(r.source(), time.Now()); ok {
 		s.log.Info("radius: accounting of a session that carries no Class of ours: it is answered, but not listed, and deleting does not end it. Let the client send back every Class of the Access-Accept (RFC 2865, section 5.25)",
 			"client", r.client.Name, "source", r.source(), "held_back", held)

@@ -293,9 +293,14 @@ func TestReportsThatWait(t *testing.T) {
 func TestForeignSession(t *testing.T) {
 	inAccounting(t, func(h *harness, all *fakeSessions) {
 		all.fails(&core.Error{Op: "test", Kind: core.KindNotFound})
+		w := h.watch(Filter{})
+		defer w.Close()
 		request := accountingRequest(1, testSecret, false, start("1")...)
 		h.ask(request)
 		h.recorded(request)
+		if told := h.saw(w); !strings.Contains(told.Why, "answered, and not listed: it carries no Class of ours") {
+			t.Errorf("told %+v", told)
+		}
 		if !strings.Contains(h.log.String(), "carries no Class of ours") {
 			t.Error("nothing in the log says so")
 		}

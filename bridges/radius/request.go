@@ -63,6 +63,7 @@ type finding struct {
 	refused error
 	used    core.Ref
 	garbled bool // without Message-Authenticator, and its password is no text
+	foreign bool // a report of a session that is not of an app password of ours
 }
 
 // A job is a request that takes longer than its datagram is there, with octets of

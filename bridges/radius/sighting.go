@@ -64,6 +64,8 @@ func (v sight) why(p *packet, reason core.Reason) string {
 		return "the same request came before, and has the same answer"
 	case v.drop != dropNone && !v.decided:
 		return v.refusal(source)
+	case v.reply != nil && v.reply[0] == codeAccountingResponse && v.foreign:
+		return "answered, and not listed: it carries no Class of ours. Let the client send back every Class of the Access-Accept"
 	case v.reply != nil && v.reply[0] == codeAccountingResponse:
 		return "answered"
 	case v.reply != nil && v.reply[0] == codeAccessAccept && p.raw != nil && p.code() == codeStatusServer:
@@ -82,7 +84,8 @@ func (v sight) why(p *packet, reason core.Reason) string {
 	case reason == core.ReasonMethodNotEnabled && v.untaken(p) != "":
 		said = append(said, v.untaken(p))
 	case reason != "":
-		said = append(said, string(reason)+": "+reason.Sentence())
+		station, _ := p.find(attrCallingStationID)
+		said = append(said, string(reason)+": "+reason.SentenceOf(device(station)))
 	default:
 		said = append(said, "it could not be decided; the log says more")
 	}

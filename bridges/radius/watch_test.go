@@ -55,6 +55,8 @@ func TestWatch(t *testing.T) {
 		"main password": {nil, papRequest(1, testName, testPassword), grantAll, "Access-Accept", "granted with the main password"},
 		"wrong":         {nil, papRequest(1, testName, "wrong"), nil, "Access-Reject", "wrong: the password belongs to no app password"},
 		"out of scope":  {nil, papRequest(1, testName, "wrong"), refuse(core.ReasonOutOfScope), "Access-Reject", "out-of-scope: the app password is right, but"},
+		"which device":  {nil, papRequest(1, testName, "wrong"), refuse(core.ReasonPinMismatch), "Access-Reject", "pin-mismatch: the app password is right, but belongs to one device, and the sign-in does not say"},
+		"other device":  {nil, papRequest(1, testName, "wrong", attr(31, "0:1")), refuse(core.ReasonPinMismatch), "Access-Reject", "pin-mismatch: the app password is right, but pinned to another device"},
 		"throttled":     {nil, papRequest(1, testName, "wrong"), refuse(core.ReasonThrottled), "silence", "throttled: too many failures"},
 		"unavailable":   {nil, papRequest(1, testName, "wrong"), refuse(core.ReasonUnavailable), "silence", "unavailable: the attempt could not be decided"},
 		"our fault": {nil, papRequest(1, testName, "wrong"), func(context.Context, core.Attempt) (core.Grant, error) {

@@ -29,9 +29,12 @@ func TestPin(t *testing.T) {
 		s.expect(reject, alain, box.Password, station(other))
 		last("pin-mismatch")
 	}
+	if out := s.ok("", "why", alain); strings.Count(out, "use app-password repin") != 3 || strings.Count(out, "does not say which device it is") != 1 {
+		t.Error(out) // which would not help the one without a device
+	}
 	s.expect(reject, alain, box.Password)
-	if out := s.ok("", "why", alain); !strings.Contains(out, "use app-password repin") {
-		t.Error(out)
+	if r := s.run(box.Password+"\n", "verify", alain, "--service", "radius/vpn1"); r.code != 1 || !strings.Contains(r.out, "does not say which device it is") {
+		t.Errorf("verify without a device: %s", r)
 	}
 	s.restart()
 	s.expect(reject, alain, box.Password, station("00-11-22-AA-BB-CD"))
