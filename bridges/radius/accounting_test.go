@@ -402,7 +402,7 @@ func FuzzReport(f *testing.F) {
 		h.s.UseSessions(all)
 		h.path.accounting = true
 		raw := stamp(rawPacket(4, 1, strings.Repeat("\x00", 16), attributes), testSecret)
-		h.s.handle(raw, &h.path, &lane{})
+		h.s.handle(raw, &h.path, newLane(nil))
 		_ = h.s.Close()
 		for _, r := range all.told() {
 			parsed, ok := parseHandle(r.Handle)

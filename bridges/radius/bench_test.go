@@ -53,10 +53,10 @@ func BenchmarkAuthenticate(b *testing.B) {
 func BenchmarkBadMessageAuthenticator(b *testing.B) {
 	s, at := benchServer(b)
 	request := flipMA(papRequest(1, testName, testPassword))
-	var l lane
+	l := newLane(nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.handle(request, at, &l)
+		s.handle(request, at, l)
 	}
 }
 
@@ -65,10 +65,10 @@ func BenchmarkUnknownClient(b *testing.B) {
 	s, at := benchServer(b)
 	at.from = netip.MustParseAddrPort("203.0.113.1:1")
 	request := papRequest(1, testName, testPassword)
-	var l lane
+	l := newLane(nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.handle(request, at, &l)
+		s.handle(request, at, l)
 	}
 }
 
@@ -133,7 +133,7 @@ func BenchmarkSignIn(b *testing.B) {
 	for name, together := range map[string]int{"one by one": 1, "together": atHand} {
 		b.Run(name, func(b *testing.B) {
 			out := &countingSocket{}
-			at, l := &path{sock: out, from: testSource}, &lane{}
+			at, l := &path{sock: out, from: testSource}, newLane(nil)
 			b.ReportAllocs()
 			n := 0
 			for b.Loop() {
@@ -220,7 +220,7 @@ func BenchmarkLane(b *testing.B) {
 	}
 	replays := &s.table.Load().client(testSource.Addr()).peer.history.replays
 	out := &countingSocket{}
-	at, l := &path{sock: out, from: testSource}, &lane{}
+	at, l := &path{sock: out, from: testSource}, newLane(nil)
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {

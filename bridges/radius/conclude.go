@@ -170,10 +170,15 @@ func (s *Server) sendDelayed(d *delayed) {
 	s.put(&d.path, d.reply)
 }
 
-// give gives r up in silence; its repeat is tried anew.
-func (s *Server) give(r *request, why drop) {
+// drop counts r, which gets no answer, and shows it to those who look on.
+func (s *Server) drop(r *request, why drop) {
 	s.counters.drop(why)
 	s.seeRequest(r, outcome{drop: why})
+}
+
+// give gives r up in silence; its repeat is tried anew.
+func (s *Server) give(r *request, why drop) {
+	s.drop(r, why)
 	if r.exchange != nil {
 		r.client.peer.history.forget(r.exchange)
 		r.exchange = nil
@@ -182,8 +187,7 @@ func (s *Server) give(r *request, why drop) {
 
 // hush ends the exchange of r in a silence that lasts.
 func (s *Server) hush(r *request, why drop) {
-	s.counters.drop(why)
-	s.seeRequest(r, outcome{drop: why})
+	s.drop(r, why)
 	r.client.peer.history.answer(r.exchange, nil, time.Now())
 	r.exchange = nil
 }

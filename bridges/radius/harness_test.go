@@ -206,7 +206,7 @@ func (s *Server) handle(datagram []byte, from *path, l *lane) {
 // ask sends raw and waits until nothing moves any more.
 func (h *harness) ask(raw []byte) {
 	h.t.Helper()
-	h.s.handle(bytes.Clone(raw), &h.path, &lane{})
+	h.s.handle(bytes.Clone(raw), &h.path, newLane(nil))
 	synctest.Wait()
 }
 

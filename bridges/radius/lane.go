@@ -32,19 +32,21 @@ const atHand = 16
 // A lane is what one reader works with. Its answers go out together, once all
 // that was read together is looked at.
 type lane struct {
-	requests [atHand]request  // that are worked on together; their packets are views of datagrams
-	n        int              // of them
-	replies  []response       // to them, that wait to be signed
-	out      *datagram.Writer // nil: each by itself
-	now      time.Time        // when the datagram was read; zero: now
+	out *datagram.Writer // nil: each by itself
+	now time.Time        // when the datagrams at hand were read; zero: now
 
+	requests [atHand]request // their packets are views of datagrams
+	n        int             // of them are at hand
+	replies  []response      // to those, that wait to be signed
+
+	// What stays right for the next.
 	table   *table // that said who is at source:
 	source  netip.Addr
 	known   *client
 	spelled spellings
 
-	// Room, of which each step reads what it has written itself.
-	sums     *digest.Batch // nil before the first
+	// Room, of which a step reads what it has written itself.
+	sums     *digest.Batch
 	macs     [atHand][digestLen]byte
 	masks    [atHand][maxPassword]byte
 	names    [][]byte
@@ -52,6 +54,8 @@ type lane struct {
 	attempt  core.Attempt
 	grant    core.Grant
 }
+
+func newLane(out *datagram.Writer) *lane { return &lane{out: out, sums: digest.NewBatch()} }
 
 // A response is a reply to a request.
 type response struct {
@@ -77,9 +81,8 @@ func (l *lane) client(t *table, source netip.Addr) *client {
 	return l.known
 }
 
-// admitAll takes what is at hand: what is not genuine is refused; what the others
-// need of memory that the processor does not have is fetched for all of them at
-// the same time; and each is admitted.
+// admitAll takes all that is at hand from prove to dispatch. Nothing is decided by
+// what is fetched and computed for all of them: it would be for each, later.
 func (s *Server) admitAll(l *lane) {
 	if l.n == 0 {
 		return
@@ -105,14 +108,15 @@ func (s *Server) admitAll(l *lane) {
 	}
 }
 
-// finish makes l empty, also after a panic.
+// finish makes l empty, wiped of all that was typed, also after a panic: then
+// nobody knows how far each had come, and all count as given up.
 func (s *Server) finish(l *lane) {
 	v := recover()
 	for i := range l.n {
 		clear(l.requests[i].password[:])
 		clear(l.masks[i][:])
 	}
-	l.begin()
+	l.sums.Reset()
 	if v != nil {
 		for i := range l.n {
 			s.give(&l.requests[i], dropPanic)
@@ -122,17 +126,9 @@ func (s *Server) finish(l *lane) {
 	l.n, l.replies = 0, l.replies[:0]
 }
 
-// begin makes the sums empty.
-func (l *lane) begin() {
-	if l.sums == nil {
-		l.sums = digest.NewBatch()
-	}
-	l.sums.Reset()
-}
-
 // prove finds out which requests are genuine.
 func (s *Server) prove(l *lane) {
-	l.begin()
+	l.sums.Reset()
 	var first [atHand]*[digestLen]byte // what its Message-Authenticator is by the first key; nil: it has none
 	for i := range l.n {
 		r := &l.requests[i]
@@ -174,7 +170,7 @@ func (s *Server) expect(l *lane) {
 
 // unmask returns what the passwords of the genuine requests are hidden with.
 func (l *lane) unmask() (masks [atHand][]byte) {
-	l.begin()
+	l.sums.Reset()
 	for i := range l.n {
 		r := &l.requests[i]
 		if r.key == nil {
@@ -195,13 +191,13 @@ func (l *lane) unmask() (masks [atHand][]byte) {
 
 // sign is key.sign for all replies.
 func (l *lane) sign() {
-	l.begin()
+	l.sums.Reset()
 	for _, a := range l.replies {
 		copy(a.reply[4:headerLen], a.to.packet.authenticator())
 		copy(l.sums.Text(a.to.key.mac, len(a.reply), (*[digestLen]byte)(a.reply[headerLen+2:])), a.reply)
 	}
 	l.sums.Make()
-	l.begin()
+	l.sums.Reset()
 	for _, a := range l.replies {
 		secret := a.to.key.secret
 		octets := l.sums.Text(nil, len(a.reply)+len(secret), (*[digestLen]byte)(a.reply[4:]))

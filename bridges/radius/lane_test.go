@@ -200,7 +200,7 @@ func TestNothingIsLeftInALane(t *testing.T) {
 		random := rand.New(rand.NewPCG(3, 4))
 		together, alone := newOne(), newOne()
 		defer func() { _, _ = together.Close(), alone.Close() }()
-		l, codes := &lane{}, map[byte]int{}
+		l, codes := newLane(nil), map[byte]int{}
 		for chunk := range chunks {
 			got, want, at := &fakeSocket{}, &fakeSocket{}, path{}
 			var datagrams [][]byte
@@ -223,7 +223,7 @@ func TestNothingIsLeftInALane(t *testing.T) {
 					at.from = testSourceOf("198.51.100.1")
 				}
 				at.sock = want
-				alone.handle(bytes.Clone(raw), &at, &lane{})
+				alone.handle(bytes.Clone(raw), &at, newLane(nil))
 				synctest.Wait()
 				at.sock, datagrams = got, append(datagrams, raw)
 				if full := together.open(raw, &at, l); full || random.IntN(15) == 0 {
@@ -271,7 +271,7 @@ func TestR7APanicInABatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = s.Close() }()
-		sock, l := &fakeSocket{}, &lane{}
+		sock, l := &fakeSocket{}, newLane(nil)
 		waits, granted := papRequest(1, "waits", testPassword), papRequest(2, "granted", testPassword)
 		at, broken := &path{sock: sock, from: testSource}, &path{sock: &failingSocket{}, from: testSource}
 		for range 3 {

@@ -32,8 +32,8 @@ func TestR5UnknownClient(t *testing.T) {
 		}
 		for n := range 100_000 { // forged sources
 			h.path.from = netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, byte(n >> 16), byte(n >> 8), byte(n)}), 1)
-			var l lane
-			h.s.handle(nil, &h.path, &l)
+			l := newLane(nil)
+			h.s.handle(nil, &h.path, l)
 		}
 		if n := len(h.s.strangers.until); n > logSources {
 			t.Errorf("%d sources are remembered, at most %d", n, logSources)
@@ -192,7 +192,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		sock := &fakeSocket{}
 		at := path{sock: sock, from: testSource}
-		var l lane
+		l := newLane(nil)
 		var p packet
 		if sign && p.parse(raw) == dropNone && p.signatures == 1 && raw[p.signature+1] == 18 {
 			raw = signRequest(p.raw, testSecret)
@@ -206,9 +206,9 @@ func FuzzRequest(f *testing.F) {
 			requests[good] = papRequest(50*256+int(good), grantedName, testPassword)
 		}
 		for _, request := range [][]byte{requests[id+1], raw, requests[id+2]} {
-			s.open(request, &at, &l)
+			s.open(request, &at, l)
 		}
-		s.admitAll(&l)
+		s.admitAll(l)
 		s.running.Wait()
 		for _, typed := range engine.typed {
 			if p.parse(raw) != dropNone {

@@ -43,15 +43,13 @@ func (s *Server) process(j *job) {
 func (s *Server) status(ctx context.Context, r *request) {
 	err := s.verifier.Ready(ctx)
 	if err != nil || late(ctx) {
-		s.counters.drop(dropNotReady)
-		s.seeRequest(r, outcome{drop: dropNotReady})
+		s.drop(r, dropNotReady)
 		s.trouble(r, "Status-Server not answered: attempts cannot be decided", errors.Join(err, ctx.Err()))
 		return
 	}
 	reply, err := r.alive()
 	if err != nil || len(reply) > len(r.packet.raw) {
-		s.counters.drop(dropAmplification)
-		s.seeRequest(r, outcome{drop: dropAmplification})
+		s.drop(r, dropAmplification)
 		return
 	}
 	s.send(&r.path, reply)

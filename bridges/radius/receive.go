@@ -1,8 +1,6 @@
 package radius
 
-import (
-	"github.com/keywicket/keywicket/core"
-)
+import "github.com/keywicket/keywicket/core"
 
 // open puts a datagram to those that are at hand, if a client may have sent it.
 // Where it says that no more have room, admitAll comes next. Until then datagram is
@@ -49,7 +47,7 @@ func (s *Server) authenticate(r *request, first *[digestLen]byte) {
 	k, why := c.authenticate(p, first, now)
 	if why != dropNone {
 		s.refuse(c, why, source, now)
-		s.see(r.table, c, &r.path, p.raw, outcome{drop: why})
+		s.seeRequest(r, outcome{drop: why})
 		return
 	}
 	r.key = k
@@ -78,8 +76,7 @@ func (s *Server) admit(r *request, mask []byte, l *lane) {
 	}
 	if p.code() == codeStatusServer {
 		if !c.peer.statuses.pass(r.arrived) {
-			s.counters.drop(dropStatusRate)
-			s.see(r.table, c, &r.path, p.raw, outcome{drop: dropStatusRate})
+			s.drop(r, dropStatusRate)
 			return
 		}
 	} else if !s.begin(r, l) {
@@ -123,12 +120,11 @@ func (s *Server) begin(r *request, l *lane) bool {
 			why = dropFailureRate
 		default:
 			s.reply(l, reply, &r.path)
-			s.see(r.table, c, &r.path, p.raw, outcome{reply: reply, repeat: true})
+			s.seeRequest(r, outcome{reply: reply, repeat: true})
 			return false
 		}
 	}
-	s.counters.drop(why)
-	s.see(r.table, c, &r.path, p.raw, outcome{drop: why})
+	s.drop(r, why)
 	return false
 }
 

@@ -124,7 +124,7 @@ func (p *path) datagram() *datagram.Path {
 
 // read hands every datagram of c to the server until c is closed.
 func (s *Server) read(ctx context.Context, k *socket, c *datagram.Conn) {
-	l, r := &lane{out: c.NewWriter()}, c.NewReader()
+	l, r := newLane(c.NewWriter()), c.NewReader()
 	at := path{sock: k, accounting: k.accounting}
 	for {
 		if err := r.Read(); err != nil {

@@ -44,7 +44,7 @@ func TestSignInAllocatesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := &countingSocket{}
-			at, l := &path{sock: out, from: testSource}, &lane{}
+			at, l := &path{sock: out, from: testSource}, newLane(nil)
 			requests := make([][]byte, 0, (rounds+2)*each)
 			base += 1_000_000
 			for n := range cap(requests) {

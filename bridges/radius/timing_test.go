@@ -200,7 +200,7 @@ func TestR25WrongTries(t *testing.T) {
 	}
 	s.start()
 	defer func() { _ = s.Close() }()
-	wrong, sock, l := otherText(t), &fakeSocket{}, &lane{}
+	wrong, sock, l := otherText(t), &fakeSocket{}, newLane(nil)
 	at := &path{sock: sock, from: testSource}
 	for n := range tries {
 		s.handle(papRequest(n, e.names[0], wrong), at, l)

@@ -46,7 +46,7 @@ func TestR7ReadTogether(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	request := func(n int) []byte { return papRequest(n, e.names[0], e.texts[0]) }
-	sock, l := &fakeSocket{}, &lane{}
+	sock, l := &fakeSocket{}, newLane(nil)
 	at, elsewhere := &path{sock: sock, from: testSource}, &path{sock: sock, from: otherSource}
 	settle(t, e.realEngine)
 	open := func(raw []byte, at *path) {
@@ -119,7 +119,7 @@ func TestR12ReadTogether(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	settle(t, e)
-	sock, l := &fakeSocket{}, &lane{}
+	sock, l := &fakeSocket{}, newLane(nil)
 	random := rand.New(rand.NewPCG(1, 2))
 	want := map[byte][]byte{} // by identifier
 	bad := 0
@@ -180,7 +180,7 @@ func TestR6SecretChangeAtOnce(t *testing.T) {
 		return signRequest(rawPacket(1, byte(n), a, append(attributes, emptyMA)...), secret)
 	}
 	settle(t, e.realEngine)
-	l := &lane{}
+	l := newLane(nil)
 	sock := &fakeSocket{}
 	at := &path{sock: sock, from: testSource}
 	want := map[byte][]byte{}

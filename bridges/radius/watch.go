@@ -126,7 +126,7 @@ func (s *Server) see(t *table, c *client, from *path, raw []byte, what outcome) 
 	}
 }
 
-// seeRequest is see for what came as far as the workers.
+// seeRequest is see for a request, with what was found out about it.
 func (s *Server) seeRequest(r *request, what outcome) {
 	if !s.watched() {
 		return

@@ -88,7 +88,7 @@ func TestTypedIsWiped(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, e, l := changingClient(), &lookingEngine{}, &lane{}
+				c, e, l := changingClient(), &lookingEngine{}, newLane(nil)
 				never(&c)
 				s, err := newServer(testConfig(c), e, nil, slog.New(slog.DiscardHandler))
 				if err != nil {

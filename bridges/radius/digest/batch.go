@@ -81,6 +81,9 @@ func NewBatch() *Batch {
 
 // Reset makes b empty, and leaves nothing behind.
 func (b *Batch) Reset() {
+	if len(b.texts) == 0 {
+		return
+	}
 	clear(b.texts)
 	clear(b.room)
 	clear(b.states[:])
