@@ -15,6 +15,22 @@ import (
 // maxAccountName is the longest normalised name of an account, in octets.
 const maxAccountName = 256
 
+// notInNames says which character of typed no name has, or what the profile says.
+func notInNames(typed string, err error) string {
+	for _, r := range typed {
+		switch {
+		case unicode.IsSpace(r):
+			return "no name has a space"
+		case r == utf8.RuneError:
+			return "it is not UTF-8"
+		}
+		if _, err := precis.UsernameCaseMapped.String(string(r)); err != nil && !unicode.In(r, unicode.Mn, unicode.Mc, unicode.Nd) { // those follow a letter
+			return fmt.Sprintf("no name has the character %U", r)
+		}
+	}
+	return err.Error()
+}
+
 // NormalizeAccount returns the form under which accounts are compared and
 // stored: PRECIS UsernameCaseMapped (RFC 8265, section 3.3).
 func NormalizeAccount(typed string) (string, error) {
@@ -25,7 +41,7 @@ func NormalizeAccount(typed string) (string, error) {
 	if !ok {
 		var err error
 		if name, err = precis.UsernameCaseMapped.String(typed); err != nil {
-			return "", invalid("account name", "%q is not a possible account name: %w", shown(typed), err)
+			return "", invalid("account name", "%q is not a possible account name: %s", shown(typed), notInNames(typed, err))
 		}
 	}
 	if name == "" || len(name) > maxAccountName {

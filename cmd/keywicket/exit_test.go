@@ -127,7 +127,8 @@ func TestExitWithDaemon(t *testing.T) {
 		{"user show nobody@contoso.com", "", 1, `there is no account "nobody@contoso.com"`},
 		{"user disable nobody@contoso.com", "", 1, `there is no account "nobody@contoso.com"`},
 		{"user delete nobody@contoso.com --yes", "", 1, `there is no account "nobody@contoso.com"`},
-		{"user add two+words", "", 1, `"two words" is not a possible account name`},
+		{"user add two+words", "", 1, `"two words" is not a possible account name: no name has a space`},
+		{"user add Jürgen+Müller", "", 1, "no name has a space"}, // where the profile speaks of writing from right to left
 		{"user add " + o.first.Password, "", 1, "shaped like an app password"},
 		{"user add new@contoso.com --password", "", 1, "standard input is empty"},
 		{"user set-password " + alain, "", 1, "standard input is empty"},
