@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/keywicket/keywicket/bridges/radius"
 )
 
 // A watch is a running "keywicket radius debug".
@@ -183,4 +186,15 @@ func TestRadiusDebugFilters(t *testing.T) {
 		t.Errorf("after the daemon has stopped: exit code %d", code)
 	}
 	s.refused(3, "no daemon", "", "radius", "debug")
+}
+
+// Every reason to drop a packet stands in the manual of operation, where who
+// reads it in status finds what to do.
+func TestDropReasonsAreExplained(t *testing.T) {
+	manual := readFile(t, "../../contrib/docs/operation.md")
+	for _, reason := range radius.DropReasons() {
+		if !regexp.MustCompile("(?m)^\\|[^|]*`" + reason + "`").MatchString(manual) {
+			t.Errorf("contrib/docs/operation.md does not explain %s", reason)
+		}
+	}
 }
