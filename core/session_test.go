@@ -2,7 +2,6 @@ package core_test
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -249,7 +248,7 @@ func TestSessionUnavailable(t *testing.T) {
 	f := newFixture(t, nil)
 	_, text := f.addAlain()
 	token := f.signIn("vpn1", text)
-	f.opt.Directory = &mirror{down: errors.New("down")}
+	f.opt.Directory = &mirror{down: fmt.Errorf("its own store: %w", store.ErrNotFound)}
 	f.reopen()
 	wantKind(t, "directory down", f.report(session.Starts, "1", token, session.Report{}), core.KindUnavailable)
 	f.opt.Directory = local.New(f.store, f.keys, local.Options{Now: f.clock})

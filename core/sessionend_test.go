@@ -13,6 +13,7 @@ import (
 	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/proof"
 	"github.com/keywicket/keywicket/core/session"
+	"github.com/keywicket/keywicket/core/store"
 )
 
 // An ender is a session.Ender that ends what it is asked for, or refuses.
@@ -123,8 +124,8 @@ func TestDeletingEndsIt(t *testing.T) {
 }
 
 // TestEndingInTheBackground: sessions end without anybody who waits: when
-// another node deletes, when the directory says so, when the date comes, and
-// when the deletion was before a restart.
+// another node deletes, when the directory or the policy says so, and when the
+// deletion was before a restart.
 func TestEndingInTheBackground(t *testing.T) {
 	for name, do := range map[string]func(f *fixture, x *ender){
 		"another node": func(f *fixture, _ *ender) {
@@ -133,6 +134,10 @@ func TestEndingInTheBackground(t *testing.T) {
 		},
 		"the directory": func(f *fixture, _ *ender) {
 			must(f.t, f.opt.Directory.(directory.Editor).SetEnabled(f.ctx, alain, false))
+		},
+		"the policy": func(f *fixture, _ *ender) {
+			f.policy.Deny = true
+			must(f.t, f.SetPolicy(f.policy))
 		},
 		"before a restart": func(f *fixture, x *ender) {
 			must(f.t, f.Close())
@@ -212,6 +217,19 @@ func TestEndingIsRefused(t *testing.T) {
 	if ev := f.recorded(core.EventSessionNotEnded)[0]; ev.Account != alain || ev.AppPassword.Name != "laptop" || ev.Device != "laptop 2" || ev.Detail != "vpn1: refused, because" {
 		t.Errorf("recorded as %+v", ev)
 	}
+}
+
+// TestEndingsOfADamagedRecord: while nobody can read what holds, what goes on
+// goes on.
+func TestEndingsOfADamagedRecord(t *testing.T) {
+	f, x, texts := inUse(t, nil)
+	_, err := f.store.Apply(f.ctx, store.Batch{{Action: store.Put, Key: "account/" + alain, Value: []byte("x")}})
+	must(t, err)
+	until(t, "it is seen", func() bool { return core.KindOf(f.try(texts["tv"])) == core.KindDamaged })
+	if all := f.endings(f.clock()); len(all) != 0 || len(x.were()) != 0 {
+		t.Errorf("ended as %+v", all)
+	}
+	f.wantSessions(3)
 }
 
 // TestEndingsWithoutAnAnswer: while the directory does not answer, nobody is

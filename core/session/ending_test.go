@@ -107,7 +107,7 @@ func TestEndingFails(t *testing.T) {
 			t.Errorf("asked %d times, want 6", n)
 		}
 		f.SuspectAll()
-		time.Sleep(50 * time.Second)
+		time.Sleep(70 * time.Second)
 		if n := x.times(); n != 6 {
 			t.Errorf("asked %d times before twice as long has passed", n)
 		}
@@ -163,6 +163,7 @@ func TestEndingWaits(t *testing.T) {
 		if len(all) != 3 {
 			t.Errorf("%d endings, want 3", len(all))
 		}
+		time.Sleep(15 * time.Minute)
 		must(t, f.tell(session.Stopped, "0", nil, session.Report{}))
 		synctest.Wait()
 		if told := f.told(); len(told) != 1 || told[0].Device != "tv0" || told[0].Outcome != session.Ended || told[0].Detail != "" {
@@ -177,6 +178,10 @@ func TestEndingWaits(t *testing.T) {
 		}
 		if len(all) != 3 {
 			t.Errorf("%d endings, want 3", len(all))
+		}
+		time.Sleep(15 * time.Minute)
+		if all = f.outcomes(f.ctx, began); len(all) != 0 {
+			t.Errorf("%d endings are kept for ever", len(all))
 		}
 	})
 }

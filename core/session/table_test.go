@@ -244,16 +244,16 @@ func TestAllAreBounded(t *testing.T) {
 	const most, few = 100_000, 500
 	try(t, func(t *testing.T, f *fixture) {
 		f.Table = f.load() // which nobody runs: nothing is written, and nobody is asked
-		n := 0
+		n, device := 0, "old"
 		report := func(client string) {
 			of := tv
 			of.Account = fmt.Sprint(n / session.MaxPerAppPassword)
-			must(t, f.tell(session.GoesOn, fmt.Sprint(n), f.grant(client, of), session.Report{Client: client}))
+			must(t, f.tell(session.GoesOn, fmt.Sprint(n), f.grant(client, of), session.Report{Client: client, Device: device}))
 			n++
 		}
 		of := func(client string) (found int) {
 			for _, s := range f.List("") {
-				if s.Client == client {
+				if s.Client == client || s.Device == client {
 					found++
 				}
 			}
@@ -263,6 +263,11 @@ func TestAllAreBounded(t *testing.T) {
 			report("small")
 		}
 		time.Sleep(time.Second)
+		for range 2000 {
+			report("large")
+		}
+		time.Sleep(time.Second)
+		device = "new"
 		for n < most {
 			report("large")
 		}
@@ -274,8 +279,8 @@ func TestAllAreBounded(t *testing.T) {
 			t.Errorf("the small client has %d, want %d", got, few+1)
 		}
 		known, lost := f.Stats()
-		if lost == 0 || known+int(lost) != most+1 || of("large")+int(lost) != most-few {
-			t.Errorf("%d known, %d lost, %d of the large client", known, lost, of("large"))
+		if lost == 0 || known+int(lost) != most+1 || of("large")+int(lost) != most-few || of("old")+int(lost) != few+2000 {
+			t.Errorf("%d known, %d lost, %d of the large client, %d old ones", known, lost, of("large"), of("old"))
 		}
 
 		for n < int(most+lost) {

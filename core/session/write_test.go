@@ -45,6 +45,10 @@ func TestFlush(t *testing.T) {
 		if s := f.want(1, f.load())[0]; s.OctetsIn != 5 {
 			t.Errorf("%+v", s)
 		}
+		f.close()
+		time.Sleep(25 * time.Hour)
+		f.want(0, f.load()) // it was over meanwhile
+		f.open()
 	})
 }
 
