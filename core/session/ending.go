@@ -51,6 +51,7 @@ type request struct {
 	Ending
 	row    *row
 	began  time.Time
+	over   time.Time          // when it was known what came of it
 	cancel context.CancelFunc // nil before the client is asked
 }
 
@@ -85,7 +86,7 @@ func (t *Table) EndWith(x Ender) {
 }
 
 // Endings returns what came of the sessions of an account that were to be ended
-// since then. It has those ended that are still to be, and waits for what comes
+// since then, or still were to be then. It has those ended that are still to be, and waits for what comes
 // of it as long as ctx lasts: what is not known by then Waits, and goes on. The
 // error is one of Standing.
 func (t *Table) Endings(ctx context.Context, account string, since time.Time) ([]Ending, error) {
@@ -111,7 +112,7 @@ func (t *Table) endingsOf(account string, since time.Time) (all []Ending, waitin
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, q := range t.requests.all {
-		if q.Account == account && !q.began.Before(since) {
+		if q.Account == account && (q.Outcome == Waits || !q.over.Before(since)) {
 			all = append(all, q.Ending)
 			waiting = waiting || q.Outcome == Waits
 		}
@@ -320,7 +321,7 @@ func (t *Table) settle(q *request, outcome Outcome, detail string) {
 		q.row.again = t.opt.Now().Add(min(endAgain<<min(q.row.tries, 10), endAgainMax))
 		q.row.tries++
 	}
-	q.Outcome, q.Detail = outcome, detail
+	q.Outcome, q.Detail, q.over = outcome, detail, t.opt.Now()
 	close(t.requests.changed)
 	t.requests.changed = make(chan struct{})
 }

@@ -140,6 +140,30 @@ func TestAskedAnew(t *testing.T) {
 	})
 }
 
+// TestAskedMeanwhile: who asks while a client has not answered an earlier try
+// waits for that one, and gets what comes of it.
+func TestAskedMeanwhile(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		x.wait = make(chan struct{})
+		f.inUse(x)
+		x.answers("laptop2", session.Unanswered)
+		f.take(laptop)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		patience, leave := context.WithTimeout(f.ctx, time.Second)
+		defer leave()
+		if n, ok := f.outcomes(patience, time.Now())["laptop2"]; !ok || n.Outcome != session.Waits {
+			t.Errorf("while it goes on it is %q, %v", n.Outcome, ok)
+		}
+		began := time.Now()
+		go func() { time.Sleep(time.Second); close(x.wait) }()
+		if n := f.outcomes(f.ctx, began)["laptop2"]; n.Outcome != session.Unanswered {
+			t.Errorf("then it is %q", n.Outcome)
+		}
+	})
+}
+
 // TestEndingWaits: who asked does not wait longer than it wants to, the asking
 // goes on, and a client that tells of the end has answered.
 func TestEndingWaits(t *testing.T) {
