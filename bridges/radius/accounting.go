@@ -138,30 +138,17 @@ func (s *Server) admitReport(r *request, l *lane) {
 	if !s.begin(r, l) {
 		return
 	}
-	j := s.keep(r)
-	if j.client.peer.reports.Add(1) > maxReports {
-		s.give(&j.request, dropQueueFull)
-		s.reported(j)
+	p := r.client.peer
+	if p.reports.Add(1) > maxReports {
+		p.reports.Add(-1)
+		s.give(r, dropQueueFull)
 		return
 	}
+	j := s.keep(r)
 	s.running.Go(func() {
-		defer s.reported(j)
-		defer func() {
-			if v := recover(); v != nil {
-				s.give(&j.request, dropPanic)
-				s.panicked(v)
-			}
-		}()
-		ctx, cancel := context.WithDeadline(s.ctx, j.arrived.Add(j.table.config.attemptTimeout()))
-		defer cancel()
-		s.report(ctx, &j.request)
+		defer p.reports.Add(-1)
+		s.attend(j, s.report)
 	})
-}
-
-// reported ends what admitReport began.
-func (s *Server) reported(j *job) {
-	j.client.peer.reports.Add(-1)
-	s.release(j)
 }
 
 var errReport = errors.New("not one Acct-Status-Type, or no Acct-Session-Id")

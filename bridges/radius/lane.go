@@ -21,8 +21,8 @@ import (
 //	dispatch  the reply goes out, or waits for its time
 //
 // After open, each step is taken for all that are at hand before the next one is.
-// Jobs are decided by the workers of their client, and concluded, signed and
-// dispatched one by one (process).
+// Jobs are decided one by one, by the workers of their client, and their replies
+// signed and dispatched (attend).
 
 // atHand is how many requests are worked on at the same time: enough that the
 // memory that the next ones need comes meanwhile, and that their MD5s fill the

@@ -119,26 +119,13 @@ func anyRequest(random *rand.Rand, n int) (raw []byte, accounting bool) {
 
 // poison leaves in l, which is empty, what is of nobody, wherever something can be
 // left from one batch to the next.
-func (l *lane) poison(t *testing.T, n int) {
-	kept := []string{"requests", "n", "replies", "out", "now", "table", "source", "known", "spelled", "sums"} // what is poisoned below, and what is no request's
-	stranger := &client{Client: &Client{Name: "stranger", AllowReplayedAuthenticator: true}, peer: newPeer("stranger"), keys: []*key{newKey([]byte("the secret of nobody at all"))}}
+func (l *lane) poison(t *testing.T) {
 	if l.n != 0 || len(l.replies) != 0 {
 		t.Fatalf("%d requests and %d replies are left", l.n, len(l.replies))
 	}
-	raw := papRequest(n, "stranger", testPassword, attr(31, "stranger"), attr(79, ""), attr(33, "stranger"))
 	for i := range l.requests {
 		r := &l.requests[i]
-		r.facts = facts{
-			path:  path{sock: strangeSocket{t}, from: netip.MustParseAddrPort("203.0.113.1:1"), local: testSource.Addr(), iface: 1, accounting: true},
-			table: &table{}, client: stranger, arrived: time.Unix(1, 0), key: stranger.keys[0],
-			exchange: &exchange{}, mschap: &exchanged{}, finding: finding{decided: true, refused: errors.New("stranger"), used: core.Ref{ID: "stranger"}, garbled: true},
-		}
-		r.packet.parse(raw)
-		r.packet.raw = append(make([]byte, 0, maxPacket), raw...)[:headerLen+1]
-		r.reply = bytes.Repeat([]byte{0xaa}, maxPacket)
-		fill(r.password[:])
-		noZero(t, "facts", reflect.ValueOf(r.facts), nil)
-		noZero(t, "request", reflect.ValueOf(*r), nil)
+		r.poison(t)
 		fill(l.macs[i][:])
 		fill(l.masks[i][:])
 		l.replies = append(l.replies, response{to: r, reply: r.reply, wait: time.Hour})
@@ -148,7 +135,27 @@ func (l *lane) poison(t *testing.T, n int) {
 	l.repeated = []byte{codeAccessAccept, 1, 2}
 	l.attempt = core.Attempt{Account: "stranger", Service: "stranger", Client: "stranger", Device: "stranger", Port: "stranger"}
 	l.grant = core.Grant{Account: "stranger", Groups: []string{"stranger"}, Profile: "stranger", Reply: []core.Reply{{Name: "Filter-Id", Value: "stranger"}}, Session: []byte("stranger")}
-	noZero(t, "lane", reflect.ValueOf(*l), kept)
+	lasts := []string{"out", "now", "n", "table", "source", "known", "spelled", "sums"} // and is of no request
+	noZero(t, "lane", reflect.ValueOf(*l), lasts)
+}
+
+// poison makes r one of nobody.
+func (r *request) poison(t *testing.T) {
+	stranger := &client{Client: &Client{Name: "stranger", AllowReplayedAuthenticator: true}, peer: newPeer("stranger"), keys: []*key{newKey([]byte("the secret of nobody at all"))}}
+	r.facts = facts{
+		path:  path{sock: strangeSocket{t}, from: netip.MustParseAddrPort("203.0.113.1:1"), local: testSource.Addr(), iface: 1, accounting: true},
+		table: &table{}, client: stranger, arrived: time.Unix(1, 0), key: stranger.keys[0],
+		exchange: &exchange{}, mschap: &exchanged{}, finding: finding{decided: true, refused: errors.New("stranger"), used: core.Ref{ID: "stranger"}, garbled: true, foreign: true},
+	}
+	raw := papRequest(1, "stranger", testPassword, attr(31, "stranger"), attr(79, ""), attr(33, "stranger"))
+	r.packet.parse(raw)
+	r.packet.raw = append(make([]byte, 0, maxPacket), raw...)[:headerLen+1]
+	r.reply = bytes.Repeat([]byte{0xaa}, maxPacket)
+	fill(r.password[:])
+	noZero(t, "facts", reflect.ValueOf(r.facts), nil)
+	noZero(t, "finding", reflect.ValueOf(r.finding), nil)
+	noZero(t, "packet", reflect.ValueOf(r.packet), nil)
+	noZero(t, "request", reflect.ValueOf(*r), nil)
 }
 
 func fill(room []byte) {
@@ -200,6 +207,13 @@ func TestNothingIsLeftInALane(t *testing.T) {
 		random := rand.New(rand.NewPCG(3, 4))
 		together, alone := newOne(), newOne()
 		defer func() { _, _ = together.Close(), alone.Close() }()
+		together.jobs.New = func() any {
+			j := &job{}
+			j.poison(t)
+			fill(j.octets[:])
+			noZero(t, "job", reflect.ValueOf(*j), nil)
+			return j
+		}
 		l, codes := newLane(nil), map[byte]int{}
 		for chunk := range chunks {
 			got, want, at := &fakeSocket{}, &fakeSocket{}, path{}
@@ -210,7 +224,7 @@ func TestNothingIsLeftInALane(t *testing.T) {
 					fill(raw)
 				}
 				datagrams = datagrams[:0]
-				l.poison(t, chunk)
+				l.poison(t)
 			}
 			for i := range each {
 				n := chunk*each + i

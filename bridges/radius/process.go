@@ -12,22 +12,26 @@ import (
 func (s *Server) work(p *peer) {
 	defer s.running.Done()
 	for j := p.queue.get(); j != nil; j = p.queue.get() {
-		s.process(j)
+		s.attend(j, s.process)
 	}
 }
 
-// process decides one job, and survives it.
-func (s *Server) process(j *job) {
-	r := &j.request
+// attend does j, whose time began when it arrived, and survives it. Then j is over.
+func (s *Server) attend(j *job, do func(ctx context.Context, r *request)) {
 	defer s.release(j)
 	defer func() {
 		if v := recover(); v != nil {
-			s.give(r, dropPanic)
+			s.give(&j.request, dropPanic)
 			s.panicked(v)
 		}
 	}()
-	ctx, cancel := context.WithDeadline(s.ctx, r.arrived.Add(r.table.config.attemptTimeout()))
+	ctx, cancel := context.WithDeadline(s.ctx, j.arrived.Add(j.table.config.attemptTimeout()))
 	defer cancel()
+	do(ctx, &j.request)
+}
+
+// process decides what is no report.
+func (s *Server) process(ctx context.Context, r *request) {
 	switch {
 	case late(ctx):
 		s.give(r, dropLate)

@@ -86,7 +86,7 @@ func (s *Server) keep(r *request) *job {
 func (s *Server) release(j *job) {
 	clear(j.password[:])
 	j.mschap.wipe()
-	j.facts, j.packet.raw = facts{}, nil
+	j.facts, j.packet = facts{}, packet{}
 	s.jobs.Put(j)
 }
 
