@@ -86,9 +86,9 @@ func (t *Table) EndWith(x Ender) {
 }
 
 // Endings returns what came of the sessions of an account that were to be ended
-// since then, or still were to be then. It has those ended that are still to be, and waits for what comes
-// of it as long as ctx lasts: what is not known by then Waits, and goes on. The
-// error is one of Standing.
+// since then, or still were to be then. It has those ended that are still to be,
+// and waits for what comes of it as long as ctx lasts: what is not known by then
+// Waits, and goes on. The error is one of Standing.
 func (t *Table) Endings(ctx context.Context, account string, since time.Time) ([]Ending, error) {
 	if err := t.check(ctx, account, since); err != nil {
 		return nil, err
