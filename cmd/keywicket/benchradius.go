@@ -54,10 +54,14 @@ the throughput set reject_delay = "0s", and failures_per_second high enough.
 Exit codes: 0 measured, 1 a reply was wrong, 3 nothing was answered.`,
 		Args: exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.prepareBench(&b, cmd.Flags().Changed("rate")); err != nil {
+			err := a.prepareBench(&b, cmd.Flags().Changed("rate"))
+			defer clear(b.Secret)
+			if err == nil {
+				err = b.Check()
+			}
+			if err != nil {
 				return usage(cmd, err)
 			}
-			defer clear(b.Secret)
 			cpu := &processClock{pid: b.serverPID}
 			if err := cpu.check(); err != nil {
 				return usage(cmd, err)
@@ -112,6 +116,9 @@ func (a *app) prepareBench(b *radiusBench, byRate bool) (err error) {
 			return fmt.Errorf("--from: %w", err)
 		}
 		b.From = append(b.From, address)
+	}
+	if b.wrong < 0 || b.wrong > 100 {
+		return fmt.Errorf("--wrong %g is no percentage; take 0 to 100", b.wrong)
 	}
 	b.Wrong = b.wrong / 100
 	if byRate {
@@ -268,10 +275,10 @@ func (a *app) showBench(b *radiusBench, r *load.Result, cpu time.Duration) error
 		a.printf("  datagrams of one port went to the kernel %s\n", map[bool]string{true: "in one piece (GSO)", false: "one by one"}[out.Offload])
 	}
 	switch {
+	case r.Mistaken+r.Forged+r.Answered > 0:
+		return errors.New("replies were wrong; \"keywicket radius test\" shows one")
 	case r.Replies() == 0:
 		return unavailableError{errors.New("no request was answered; \"keywicket radius test\" tries one")}
-	case r.Mistaken+r.Forged+r.Answered > 0:
-		return errors.New("replies were wrong")
 	}
 	return nil
 }

@@ -50,8 +50,8 @@ type Config struct {
 // ids is how many requests of one port can wait at a time (RFC 2865, section 3).
 const ids = 256
 
-// check returns what is wrong with c.
-func (c *Config) check() error {
+// Check returns what is wrong with c.
+func (c *Config) Check() error {
 	switch {
 	case len(c.Secret) == 0:
 		return errors.New("the shared secret is empty")
@@ -117,7 +117,7 @@ type plan struct {
 
 // Run puts load on the server until the time is over or ctx ends.
 func Run(ctx context.Context, c Config) (Result, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return Result{}, err
 	}
 	text, err := secret.Generate(rand.Reader, secret.Standard)
