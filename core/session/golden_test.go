@@ -68,7 +68,8 @@ func TestGolden(t *testing.T) {
 		t.Errorf("%d beside the device's own", n)
 	}
 	must(t, table.Report(t.Context(), session.Report{Event: session.GoesOn, Client: "vpn1", ID: "1", At: now})) // by the hash in the key
-	for _, want := range []int{2, 1} {                                                                          // within its interval of 10 minutes, and after
+
+	for _, want := range []int{2, 1} { // within its interval of 10 minutes, and after
 		now = now.Add(16 * time.Minute)
 		must(t, table.Load(t.Context()))
 		if left := table.List(alain); len(left) != want {
