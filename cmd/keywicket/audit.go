@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,11 +30,14 @@ func (a *app) auditTail() *cobra.Command {
 		Long:  "Print events, oldest first; with --follow also those to come, until Ctrl-C. The\naudit is read from the folder that the configuration names.",
 		Args:  exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.Reason, f.Event = core.Reason(reason), core.EventKind(event)
+			if err := errors.Join(knownWord("event", f.Event, auditedKinds()), knownWord("reason", f.Reason, core.Reasons())); err != nil {
+				return usage(cmd, err)
+			}
 			file, err := a.loadFile(cmd.Context())
 			if err != nil {
 				return err
 			}
-			f.Reason, f.Event = core.Reason(reason), core.EventKind(event)
 			if since != "" {
 				d, err := parseSpan(since)
 				if err != nil {
@@ -65,6 +69,24 @@ func (a *app) auditTail() *cobra.Command {
 	flags.StringVar(&since, "since", "", "only of the last `duration` (90m, 7d)")
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// auditedKinds returns every kind of event that the audit can hold.
+func auditedKinds() []core.EventKind {
+	return append(core.EventKinds(), audit.EventOpened, audit.EventTorn, audit.EventDeleted, audit.EventDropped)
+}
+
+// knownWord says that there is no such word, which would choose nothing. An empty
+// one chooses all.
+func knownWord[W ~string](flag string, word W, known []W) error {
+	if word == "" || slices.Contains(known, word) {
+		return nil
+	}
+	all := make([]string, len(known))
+	for i, w := range known {
+		all[i] = string(w)
+	}
+	return fmt.Errorf("--%s: there is no %q; there are %s", flag, word, strings.Join(all, ", "))
 }
 
 // entryText is one event for a person.
