@@ -408,7 +408,7 @@ func TestWarnings(t *testing.T) {
 		got = append(got, w.Key)
 	}
 	want := []string{
-		"pam.users", "radius.client.any.require_message_authenticator", "radius.client.vpn1.require_message_authenticator",
+		"pam.users", "profile.tiny.services", "radius.client.any.require_message_authenticator", "radius.client.vpn1.require_message_authenticator",
 		"radius.client.vpn1.allow_weak_secret", "radius.client.vpn1.allow_insecure_mschap",
 	}
 	if !slices.Equal(got, want) {
@@ -473,6 +473,23 @@ func TestR6Warnings(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A profile for a service that no client has is warned of.
+func TestWarnsOfNoService(t *testing.T) {
+	const clients = "allow_inline_secrets=true\n" + smallest + "[radius]\nlisten=['[::1]:1812']\n[radius.client.vpn1]\naddress=['::1']\nsecret='planted-secret-0123456789'\n" +
+		"[radius.client.b]\naddress=['::2']\nsecret='planted-secret-0123456789'\nservice='lounge'\n[profile.p]\nservices="
+	for services, want := range map[string]string{
+		"['radius/vpn1', 'radius/lounge', 'radius/*', 'radius/v*1', '*', 'pam/sshd', 'rad*']": "", "['radius/vnp1']": "vnp1", "['radius/vpn1', 'radius/b*']": "b*", "['radius/b']": "radius/b",
+	} {
+		got := parseGood(t, clients+services).Warnings()
+		if len(got) != min(len(want), 1) || want != "" && (got[0].Key != "profile.p.services" || !strings.Contains(got[0].Text, want)) {
+			t.Errorf("%s: %v, want %q", services, got, want)
+		}
+	}
+	if got := parseGood(t, smallest+"[profile.p]\nservices=['radius/vpn1']\n").Warnings(); len(got) != 0 {
+		t.Errorf("without RADIUS: %v", got)
 	}
 }
 

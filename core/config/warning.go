@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"os"
+	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -27,6 +29,13 @@ func (f *File) Warnings() []Fault {
 	for _, p := range f.Profiles {
 		if slices.Contains(p.Methods, MethodMSCHAPv2) && slices.Contains(p.Services, "*") {
 			all = append(all, f.Fault("what is captured of MS-CHAPv2 at one service opens every other one with MS-CHAPv2; name the services", "profile", p.Name, "services"))
+		}
+	}
+	for _, p := range f.Profiles {
+		for _, pattern := range p.Services {
+			if f.nowhere(pattern) {
+				all = append(all, f.Fault(fmt.Sprintf("no client has the service %q, and app passwords that are made meanwhile keep it; is it spelled as in [radius.client]?", pattern), "profile", p.Name, "services"))
+			}
 		}
 	}
 	for _, p := range f.Profiles {
@@ -68,6 +77,18 @@ func (f *File) Warnings() []Fault {
 		}
 	}
 	return all
+}
+
+// nowhere says whether pattern is of the RADIUS bridge and fits no client of it.
+func (f *File) nowhere(pattern string) bool {
+	name, ok := strings.CutPrefix(pattern, "radius/")
+	if !ok || f.Radius == nil || len(f.Radius.Clients) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(f.Radius.Clients, func(c Client) bool {
+		fits, _ := path.Match(name, c.Service) // neither has anything special but *
+		return fits
+	})
 }
 
 // odd warns of a secret that hardly stands in a device as it stands here: all of
