@@ -116,7 +116,7 @@ func (s *Server) finish(l *lane) {
 		clear(l.requests[i].password[:])
 		clear(l.masks[i][:])
 	}
-	l.sums.Reset()
+	l.sums.Wipe()
 	if v != nil {
 		for i := range l.n {
 			s.give(&l.requests[i], dropPanic)

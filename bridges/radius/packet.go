@@ -28,10 +28,14 @@ const (
 // A packet is a view of a datagram: where each attribute is, and nothing
 // decoded. It holds no memory but the datagram's.
 type packet struct {
-	raw []byte // from Code to what Length says; what follows is padding
-	n   int
-	at  [maxAttributes]uint16 // offsets of the attributes in raw
+	view
+	at [maxAttributes]uint16 // room for where in raw the n attributes are
+}
 
+// A view is what parse makes whole.
+type view struct {
+	raw   []byte    // from Code to what Length says; what follows is padding
+	n     int       // attributes
 	kinds [4]uint64 // a bit for each type of attribute that there is
 
 	signatures int // how many Message-Authenticator
@@ -41,7 +45,7 @@ type packet struct {
 // parse makes p a view of datagram. It allocates nothing and reads nothing
 // behind Length (RFC 2865, section 3).
 func (p *packet) parse(datagram []byte) drop {
-	*p = packet{}
+	p.view = view{}
 	if len(datagram) < headerLen {
 		return dropLength
 	}

@@ -35,7 +35,8 @@ func (s *Server) open(datagram []byte, from *path, l *lane) (full bool) {
 		s.see(t, c, from, datagram, outcome{drop: why})
 		return false
 	}
-	r.facts = facts{path: *from, table: t, client: c, arrived: now}
+	r.facts = facts{} // whole; one assignment of all is slower
+	r.path, r.table, r.client, r.arrived = *from, t, c, now
 	l.n++
 	return l.n == len(l.requests)
 }

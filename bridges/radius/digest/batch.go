@@ -56,6 +56,7 @@ type Batch struct {
 
 	texts []text
 	room  []byte
+	used  int // of room, since it was wiped
 	next  int // text
 
 	lanes  [lanes]lane
@@ -79,16 +80,19 @@ func NewBatch() *Batch {
 	return b
 }
 
-// Reset makes b empty, and leaves nothing behind.
+// Reset makes b empty. What was in it stands there until Wipe.
 func (b *Batch) Reset() {
-	if len(b.texts) == 0 {
-		return
-	}
-	clear(b.texts)
-	clear(b.room)
+	b.used = max(b.used, len(b.room))
+	b.texts, b.room = b.texts[:0], b.room[:0]
+}
+
+// Wipe is Reset that leaves nothing of any text since the last one, and of no sum.
+func (b *Batch) Wipe() {
+	b.Reset()
+	clear(b.room[:b.used])
 	clear(b.states[:])
 	clear(b.words[:])
-	b.texts, b.room = b.texts[:0], b.room[:0]
+	b.used = 0
 }
 
 // Text adds a text of so many octets, and returns where to write them before
