@@ -201,6 +201,9 @@ func TestRadiusTest(t *testing.T) {
 			t.Errorf("as the client %s: %s", client, r)
 		}
 	}
+	if r := other.run(o.first.Password+"\n", "radius", "test", alain, "--client", "vpn1"); r.code != 0 { // the daemon says which configuration
+		t.Errorf("without --config: %s", r)
+	}
 	if r := as("far"); r.code != 3 || !strings.Contains(r.err, "no address of the client far, so that silence is what to expect") {
 		t.Errorf("as a client elsewhere: %s", r)
 	}

@@ -31,6 +31,9 @@ func TestOwnDictionary(t *testing.T) {
 			t.Errorf("want %s in\n%s", want, got.text)
 		}
 	}
+	if r := s.run(o.first.Password+"\n", "radius", "test", alain, "--server", s.radius, "--client", "vpn1", "--config", s.config()); r.code != 0 || !strings.Contains(r.out, "Acme-Level = high") {
+		t.Errorf("radius test calls it otherwise: %s", r)
+	}
 	writeFile(t, s.path("dictionary.acme"), strings.Replace(head, "2 integer", "3 byte", 1)+"VALUE Acme-Level high 7\nEND-VENDOR Acme\n")
 	s.reload()
 	if got := s.expect(accept, alain, o.first.Password); !got.has("Attr-26.32473.3 = 0x07") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -63,7 +64,7 @@ Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
 			case try.timeout <= 0:
 				return usage(cmd, fmt.Errorf("--timeout %s is no time to wait; write it as 10s", try.timeout))
 			}
-			client, err := a.target(&r, try)
+			client, names, err := a.target(cmd.Context(), &r, try)
 			if err != nil {
 				return err
 			}
@@ -72,7 +73,7 @@ Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
 				return err
 			}
 			answer, err := probe.Ask(cmd.Context(), r)
-			return a.showAnswer(r, answer, err, client, try.asJSON)
+			return a.showAnswer(r, answer, err, client, names, try.asJSON)
 		},
 	}
 	cmd.Flags().StringVar(&try.server, "server", "", "the server's `address`, with a port unless it is 1812")
@@ -86,33 +87,32 @@ Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
 }
 
 // target fills in whom to ask, and returns the client of the configuration, if
-// one was named.
-func (a *app) target(r *probe.Request, try radiusTry) (client *config.Client, err error) {
-	r.Server = try.server
+// one was named, and what attributes are called.
+func (a *app) target(ctx context.Context, r *probe.Request, try radiusTry) (client *config.Client, names *radius.Dictionary, err error) {
+	r.Server, names = try.server, radius.BuiltinDictionary()
 	if try.client == "" {
 		r.Secret, err = config.ReadSecret(try.secretFile)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, nil, usageError{err}
 		}
 	} else {
-		path := a.configPath
-		if path == "" {
-			path = defaultConfig
-		}
-		f, err := loadConfig(path)
+		f, err := a.loadFile(ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if client, err = namedClient(f, try.client); err != nil {
-			return nil, usageError{err}
+			return nil, nil, usageError{err}
 		}
 		if r.Secret, err = f.ClientSecret(*client); err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		if own := dictionaryOf(f, &config.Faults{}); own != nil { // its faults are told by config check
+			names = own
 		}
 		if r.Server == "" {
 			own, err := ownAddresses(client.Address)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			server, from := askFrom(f.Radius, client.Name, own)
 			r.Server, r.From = server.String(), from
@@ -123,9 +123,9 @@ func (a *app) target(r *probe.Request, try radiusTry) (client *config.Client, er
 	}
 	_, port, _ := net.SplitHostPort(r.Server)
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return nil, usageError{fmt.Errorf("%q is no port; write the server like 192.0.2.1:1812 or [2001:db8::1]:1812", port)}
+		return nil, nil, usageError{fmt.Errorf("%q is no port; write the server like 192.0.2.1:1812 or [2001:db8::1]:1812", port)}
 	}
-	return client, nil
+	return client, names, nil
 }
 
 // ownAddresses returns addresses of a client that this host has. It has all of
@@ -221,7 +221,7 @@ type answerJSON struct {
 
 // showAnswer prints what came back. Anything but a yes that can be trusted is
 // an error.
-func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, client *config.Client, asJSON bool) error {
+func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, client *config.Client, names *radius.Dictionary, asJSON bool) error {
 	silent := errors.Is(asked, probe.ErrSilent) || errors.Is(asked, probe.ErrForged) || errors.Is(asked, probe.ErrRefused)
 	switch {
 	case errors.Is(asked, probe.ErrRequest):
@@ -237,7 +237,7 @@ func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, client 
 		Attributes: []map[string]string{},
 	}
 	for _, attribute := range got.Attributes {
-		for _, told := range radius.BuiltinDictionary().Describe(attribute) {
+		for _, told := range names.Describe(attribute) {
 			out.Attributes = append(out.Attributes, map[string]string{"name": told[0], "value": told[1]})
 		}
 	}
