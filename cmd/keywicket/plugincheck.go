@@ -168,12 +168,19 @@ func (r *checkReport) run(ctx context.Context, host *pluginhost.Host, name strin
 		if err != nil {
 			return err
 		}
+		can := host.Status()[0].Capabilities
 		r.try(ctx, "hook/check", func(ctx context.Context) error {
+			if !slices.Contains(can, "check") {
+				return directorytest.ErrNotOffered
+			}
 			_, err := h.Check(ctx, sdk.SignIn{Account: "keywicket-suite@example.org", AppPassword: sdk.AppPassword{ID: "1", Name: "suite"}, Profile: "default",
 				Service: "radius/suite", Source: "192.0.2.1", Device: "suite", Method: "cleartext", Time: time.Now()})
 			return err
 		})
 		r.try(ctx, "hook/events", func(ctx context.Context) error {
+			if !slices.Contains(can, "events") {
+				return directorytest.ErrNotOffered
+			}
 			return h.Observe(ctx, []sdk.Event{{Time: time.Now(), Kind: "attempt", Account: "keywicket-suite@example.org", Result: "granted"}})
 		})
 	default: // a notice would go to somebody

@@ -209,6 +209,8 @@ func (i *instance) introduce(ctx context.Context, hostVersion string) error {
 		return fmt.Errorf("it is of a kind that this version does not know (%d)", d.Kind)
 	case i.spec.Kind != "" && i.kind != i.spec.Kind:
 		return fmt.Errorf("it is a %s, and a %s is configured", i.kind, i.spec.Kind)
+	case i.kind == KindHook && !i.can(pluginv1.Capability_CAPABILITY_CHECK) && !i.can(pluginv1.Capability_CAPABILITY_EVENTS):
+		return errors.New("it is a hook, and says neither that it checks sign-ins nor that it takes events: it would never be asked")
 	case len(d.Version) > 64 || len(d.Capabilities) > 64:
 		return errors.New("it describes itself at too great a length")
 	}

@@ -73,7 +73,7 @@ func runPlugin(mode string) {
 		rawServer()
 	case "raw-garbage":
 		rawGarbage()
-	case otherPrefix + "directory", otherPrefix + "notifier", otherPrefix + "hook":
+	case otherPrefix + "directory", otherPrefix + "notifier", otherPrefix + "hook", otherPrefix + "mute-hook":
 		otherServer(strings.TrimPrefix(mode, otherPrefix))
 	case "plain": // without TLS
 		plainServer()
@@ -101,6 +101,12 @@ func runPlugin(mode string) {
 		sdk.ServeNotifier(&testNotifier{})
 	case "hook":
 		sdk.ServeHook(testHook{})
+	case "hook-by-value":
+		sdk.ServeHook(pointerHook{})
+	case "hook-of-another-shape":
+		sdk.ServeHook(oddHook{})
+	case "hook-of-nothing":
+		sdk.ServeHook(struct{}{})
 	case recordedPrefix + "store", recordedPrefix + "directory", recordedPrefix + "notifier", recordedPrefix + "hook":
 		recordedServer(strings.TrimPrefix(mode, recordedPrefix))
 	case mirrorPrefix + "store":
@@ -482,3 +488,14 @@ func (testHook) Check(ctx context.Context, s sdk.SignIn) (sdk.Answer, error) {
 	}
 	return sdk.Answer{Allow: true, Reply: []sdk.Attribute{{Name: "Filter-Id", Value: s.Service}}}, nil
 }
+
+// A pointerHook is a hook where a pointer to it is handed over.
+type pointerHook struct{}
+
+func (*pointerHook) Check(context.Context, sdk.SignIn) (sdk.Answer, error) { return sdk.Answer{}, nil }
+
+// An oddHook is an Observer, and was meant for a Guard too.
+type oddHook struct{}
+
+func (oddHook) Check(context.Context, *sdk.SignIn) (sdk.Answer, error) { return sdk.Answer{}, nil }
+func (oddHook) Observe(context.Context, []sdk.Event) error             { return nil }

@@ -211,11 +211,12 @@ type other struct {
 	pluginv1.UnimplementedNotifierServer
 	pluginv1.UnimplementedHookServer
 	kind pluginv1.Kind
+	mute bool // it says nothing of what it can
 }
 
 func otherServer(kind string) {
-	o := &other{kind: map[string]pluginv1.Kind{
-		"directory": pluginv1.Kind_KIND_DIRECTORY, "notifier": pluginv1.Kind_KIND_NOTIFIER, "hook": pluginv1.Kind_KIND_HOOK,
+	o := &other{mute: kind == "mute-hook", kind: map[string]pluginv1.Kind{
+		"directory": pluginv1.Kind_KIND_DIRECTORY, "notifier": pluginv1.Kind_KIND_NOTIFIER, "hook": pluginv1.Kind_KIND_HOOK, "mute-hook": pluginv1.Kind_KIND_HOOK,
 	}[kind]}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: wire.Handshake(), VersionedPlugins: map[int]plugin.PluginSet{wire.V1: {wire.Name: o}},
@@ -236,6 +237,9 @@ func (*other) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) 
 }
 
 func (o *other) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
+	if o.mute {
+		return &pluginv1.DescribeResponse{Kind: o.kind}, nil
+	}
 	return &pluginv1.DescribeResponse{Kind: o.kind, Capabilities: []pluginv1.Capability{pluginv1.Capability_CAPABILITY_VERIFY_CODE, pluginv1.Capability_CAPABILITY_CHECK}}, nil
 }
 
@@ -336,5 +340,22 @@ func TestG8Other(t *testing.T) {
 	}
 	if err := n.Notify(f.ctx, sdk.Notice{ID: "1"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestG8HookNeverAsked: a hook that would never be asked does not run, so nobody is
+// let in past it, and its author learns why.
+func TestG8HookNeverAsked(t *testing.T) {
+	for mode, why := range map[string]string{
+		otherPrefix + "mute-hook": "it would never be asked",
+		"hook-by-value":           "hand the pointer to ServeHook",
+		"hook-of-another-shape":   "has a method Check, but it is not that of sdk.Guard",
+		"hook-of-nothing":         "neither an sdk.Guard nor an sdk.Observer",
+	} {
+		f := run(t, pluginhost.KindHook, mode, quick, nil)
+		if err := f.WaitFirst(f.ctx, "p"); err == nil {
+			t.Errorf("%s: it runs", mode)
+		}
+		f.until(mode+": its log says why", func(pluginhost.Status) bool { return strings.Contains(f.log.String(), why) })
 	}
 }

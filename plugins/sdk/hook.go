@@ -2,6 +2,8 @@ package sdk
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/keywicket/keywicket/plugins/proto/pluginv1"
@@ -65,6 +67,31 @@ type Event struct {
 	Result      string // of an attempt: "granted" or "refused"
 	Reason      string // of one that was refused
 	Detail      string
+}
+
+// checkHook says why h is not the hook that it was meant for.
+func checkHook(h any) error {
+	_, guards := h.(Guard)
+	_, observes := h.(Observer)
+	for _, part := range []struct {
+		is             bool
+		method, wanted string
+	}{{guards, "Check", "sdk.Guard"}, {observes, "Observe", "sdk.Observer"}} {
+		if part.is || h == nil {
+			continue
+		}
+		t := reflect.TypeOf(h)
+		if _, has := t.MethodByName(part.method); has {
+			return fmt.Errorf("%T has a method %s, but it is not that of %s: see what it takes and returns", h, part.method, part.wanted)
+		}
+		if _, has := reflect.PointerTo(t).MethodByName(part.method); has {
+			return fmt.Errorf("%T has no method %s, and a pointer to it has: hand the pointer to ServeHook", h, part.method)
+		}
+	}
+	if !guards && !observes {
+		return fmt.Errorf("%T is neither an sdk.Guard nor an sdk.Observer, so this hook would never be asked", h)
+	}
+	return nil
 }
 
 type hookServer struct {

@@ -3,7 +3,9 @@ package sdk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 
 	"github.com/hashicorp/go-hclog"
@@ -50,8 +52,14 @@ func ServeNotifier(n Notifier) {
 }
 
 // ServeHook serves h as ServeStore does a store. h is a Guard, an Observer, or
-// both.
+// both. Of one that is neither, or has a Check or an Observe that is not theirs,
+// the program says so on standard error and ends: it would never be asked, and so
+// let everybody in.
 func ServeHook(h any) {
+	if err := checkHook(h); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	serve(h, pluginv1.Kind_KIND_HOOK, func(r grpc.ServiceRegistrar) {
 		pluginv1.RegisterHookServer(r, &hookServer{hook: h})
 	})
