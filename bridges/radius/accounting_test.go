@@ -309,7 +309,7 @@ func TestForeignSession(t *testing.T) {
 
 // Accounting-On and -Off are about one device of a client.
 func TestRFC2866OnAndOff(t *testing.T) {
-	const one, two = "\xC0\x00\x02\x01", "\xC0\x00\x02\x02"
+	const one, two, source = "\xC0\x00\x02\x01", "\xC0\x00\x02\x02", "\xC0\x00\x02\x0A" // testSource
 	for name, tt := range map[string]struct {
 		session, on [][]byte
 		want        bool
@@ -318,7 +318,12 @@ func TestRFC2866OnAndOff(t *testing.T) {
 		"other address":         {[][]byte{attr(4, one)}, [][]byte{attr(4, two)}, false},
 		"session says more":     {[][]byte{attr(4, one), attr(32, "a")}, [][]byte{attr(4, one)}, true},
 		"other name":            {[][]byte{attr(4, one), attr(32, "a")}, [][]byte{attr(4, one), attr(32, "b")}, false},
-		"nothing in common":     {[][]byte{attr(32, "a")}, [][]byte{attr(4, one)}, true}, // it came from there
+		"nothing in common":     {[][]byte{attr(32, "a")}, [][]byte{attr(4, source)}, true}, // it came from there
+		"its session did":       {[][]byte{attr(4, source)}, [][]byte{attr(32, "a")}, true},
+		"by a proxy":            {[][]byte{attr(32, "a")}, [][]byte{attr(4, one)}, false},
+		"its session by one":    {[][]byte{attr(4, one)}, [][]byte{attr(32, "a")}, false},
+		"its session, IPv6":     {[][]byte{attr(95, strings.Repeat("\x20", 16))}, [][]byte{attr(32, "a")}, false},
+		"one says nothing":      {[][]byte{attr(32, "a")}, nil, true},
 		"neither says anything": {nil, nil, true},
 	} {
 		for _, status := range []uint32{7, 8} {

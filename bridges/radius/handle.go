@@ -93,8 +93,9 @@ func (h parsedHandle) find(kind byte) []byte {
 }
 
 // sameDevice returns whether a handle is of the device that sent r, an
-// Accounting-On or -Off: whether what both say of themselves is the same. One
-// that says nothing of itself is known by its address.
+// Accounting-On or -Off: whether what both say of themselves is the same. Where
+// nothing of it can be compared they are known by their address, unless one of
+// them came by way of a proxy, whose address others have, too.
 func (r *request) sameDevice() func(handle []byte) bool {
 	said := make(map[byte][]byte)
 	for _, kind := range nasAttributes {
@@ -103,6 +104,7 @@ func (r *request) sameDevice() func(handle []byte) bool {
 		}
 	}
 	source := r.source()
+	find := func(kind byte) []byte { return said[kind] }
 	return func(handle []byte) bool {
 		h, ok := parseHandle(handle)
 		if !ok {
@@ -118,6 +120,16 @@ func (r *request) sameDevice() func(handle []byte) bool {
 				same++
 			}
 		}
-		return same > 0 || h.source == source
+		return same > 0 || h.source == source && !relayed(find, source) && !relayed(h.find, source)
 	}
+}
+
+// relayed says whether who says that of itself has another address than source.
+func relayed(said func(kind byte) []byte, source netip.Addr) bool {
+	for _, kind := range []byte{attrNASIPAddress, attrNASIPv6Address} {
+		if a := said(kind); a != nil && !bytes.Equal(a[2:], source.AsSlice()) { // not a secret: an address
+			return true
+		}
+	}
+	return false
 }

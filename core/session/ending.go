@@ -53,9 +53,10 @@ type request struct {
 	began  time.Time
 	over   time.Time          // when it was known what came of it
 	cancel context.CancelFunc // nil before the client is asked
+	spared bool               // its app password holds again
 }
 
-// stop ends the asking: the session is over.
+// stop ends the asking: the session is over, or may go on.
 func (q *request) stop() {
 	if q.cancel != nil {
 		q.cancel()
@@ -227,16 +228,19 @@ func (t *Table) canEnd(account string) bool {
 	return t.requests.ender != nil && len(t.accounts[account]) > 0
 }
 
-// begin notes the sessions of an account that are to be ended.
+// begin notes the sessions of an account that are to be ended, and spares those
+// that were to be and may go on after all.
 func (t *Table) begin(account string, since time.Time, standing Standing) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	x, now := &t.requests, t.opt.Now()
 	for each := range t.accounts[account] {
-		if each.request != nil || now.Before(each.again) && !each.asked.Before(since) {
-			continue
+		_, holds := standing(each.of.Owner)
+		if holds && each.request != nil {
+			each.request.spared = true
+			each.request.stop()
 		}
-		if _, holds := standing(each.of.Owner); holds {
+		if holds || each.request != nil || now.Before(each.again) && !each.asked.Before(since) {
 			continue
 		}
 		each.asked = now
@@ -257,8 +261,8 @@ func (t *Table) takeRequests() (begin, over []*request) {
 	x := &t.requests
 	x.waiting = slices.DeleteFunc(x.waiting, func(q *request) bool {
 		switch {
-		case t.all[q.row.key] != q.row:
-			t.settle(q, Ended, "")
+		case t.all[q.row.key] != q.row, q.spared:
+			t.settle(q, Unanswered, "")
 			over = append(over, q)
 			return true
 		case x.active >= maxActive, x.clients[q.Client] >= maxActiveOf:
@@ -291,7 +295,7 @@ func (t *Table) started(q *request, cancel context.CancelFunc) Ender {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	q.cancel = cancel
-	if t.all[q.row.key] != q.row {
+	if t.all[q.row.key] != q.row || q.spared {
 		cancel()
 	}
 	return t.requests.ender
@@ -309,7 +313,7 @@ func (t *Table) ended(q *request, outcome Outcome, detail string) {
 	t.settle(q, outcome, detail)
 }
 
-// settle ends q with what came of it. t.mu is held.
+// settle ends q with what came of asking for it. t.mu is held.
 func (t *Table) settle(q *request, outcome Outcome, detail string) {
 	q.row.request = nil
 	switch {
@@ -317,6 +321,10 @@ func (t *Table) settle(q *request, outcome Outcome, detail string) {
 		outcome, detail = Ended, ""
 	case outcome == Ended:
 		t.end(q.row)
+	case q.spared:
+		outcome, detail = NotAsked, "its app password works again"
+		t.suspects[q.Account] = struct{}{} // unless it was taken away once more meanwhile
+		t.look()
 	default:
 		q.row.again = t.opt.Now().Add(min(endAgain<<min(q.row.tries, 10), endAgainMax))
 		q.row.tries++

@@ -240,6 +240,75 @@ func TestWaitsForNoTurn(t *testing.T) {
 	})
 }
 
+// TestHoldsAgain: what was to be ended goes on where its app password holds again
+// before the client has answered, or was asked.
+func TestHoldsAgain(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		x.wait = make(chan struct{})
+		f.EndWith(x)
+		for n := range 10 { // of which eight are asked for
+			must(t, f.tell(session.GoesOn, fmt.Sprint(n), f.grant("vpn1", tv), session.Report{Device: fmt.Sprint(n)}))
+		}
+		began := time.Now()
+		f.take(tv)
+		synctest.Wait()
+		f.note(func() { clear(f.gone) })
+		f.Suspect(alain)
+		synctest.Wait()
+		for device, n := range f.outcomes(f.ctx, began) {
+			if n.Outcome != session.NotAsked || n.Detail != "its app password works again" {
+				t.Errorf("%s: %s (%s)", device, n.Outcome, n.Detail)
+			}
+		}
+		if told := f.told(); len(told) != 10 {
+			t.Errorf("told of %d", len(told))
+		}
+		f.want(10, f.Table)
+		time.Sleep(time.Hour)
+		if n := x.times(); n != 8 {
+			t.Errorf("asked %d times", n)
+		}
+		f.take(tv)
+		close(x.wait)
+		synctest.Wait()
+		f.want(0, f.Table)
+	})
+}
+
+// TestTakenOnceMore: what is taken away once more, while a client that need not be
+// asked any more is not left yet, is ended.
+func TestTakenOnceMore(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		asked := 0
+		f.inUse(endFunc(func(ctx context.Context, _ session.Session) (session.Outcome, string) {
+			if asked++; asked > 1 {
+				return session.Ended, ""
+			}
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			return session.Unanswered, ""
+		}))
+		f.take(laptop)
+		synctest.Wait()
+		f.note(func() { clear(f.gone) })
+		f.Suspect(alain)
+		synctest.Wait()
+		f.take(laptop)
+		time.Sleep(2 * time.Second)
+		if f.want(2, f.Table); asked != 2 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+}
+
+// An endFunc is a session.Ender.
+type endFunc func(ctx context.Context, s session.Session) (session.Outcome, string)
+
+func (fn endFunc) EndSession(ctx context.Context, s session.Session) (session.Outcome, string) {
+	return fn(ctx, s)
+}
+
 // TestEndingsAreBounded: not more than a few sessions of a client are asked for
 // at a time, so that one that is silent holds up no other for long.
 func TestEndingsAreBounded(t *testing.T) {
