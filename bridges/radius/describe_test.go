@@ -2,6 +2,7 @@ package radius
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,9 +37,20 @@ func TestDescribe(t *testing.T) {
 		`[["Filter-Id" "\"\\x1b[31m\\u202e\""]]`:                    attr(11, "\x1b[31m\u202e"),
 		`[["Session-Timeout" "0x01"]]`:                              attr(27, "\x01"),
 		`[["Tunnel-Type" "0x"]]`:                                    attr(64, ""),
+		`[["Acct-Status-Type" "Interim-Update"]]`:                   attr(40, number(3)),
+		`[["NAS-Port-Type" "Wireless-802.11"]]`:                     attr(61, number(19)),
 	} {
 		if got := fmt.Sprintf("%q", Describe(attribute)); got != want {
 			t.Errorf("%x is told as %s, want %s", attribute, got, want)
+		}
+	}
+}
+
+func TestCodeText(t *testing.T) {
+	known := []byte{1, 2, 3, 4, 5, 11, 12, 40, 41, 42} // RFC 2865, section 3; RFC 5176, section 2.3
+	for code := range byte(60) {
+		if text := codeText(code); slices.Contains(known, code) == strings.HasPrefix(text, "Code ") {
+			t.Errorf("%d is called %s", code, text)
 		}
 	}
 }

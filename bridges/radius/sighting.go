@@ -208,6 +208,12 @@ func codeText(code byte) string {
 		return "Accounting-Response"
 	case codeStatusServer:
 		return "Status-Server"
+	case codeDisconnectRequest:
+		return "Disconnect-Request"
+	case codeDisconnectACK:
+		return "Disconnect-ACK"
+	case codeDisconnectNAK:
+		return "Disconnect-NAK"
 	}
 	return fmt.Sprint("Code ", code)
 }
