@@ -71,6 +71,7 @@ func TestExitWithoutDaemon(t *testing.T) {
 		{"app-password rotate a b --out-fd x", "", 2, `"x"`},
 		{"app-password rotate a b --overlap often", "", 2, `"often" is no duration`},
 		{"app-password rotate a b --overlap ''", "", 2, `"" is no duration`},
+		{"app-password rotate a b --overlap 100000d", "", 2, `"100000d" is too long`},
 		{"verify a", "", 2, `"service" not set`},
 		{"verify a hunter2 --service b", "", 2, "what follows USER is one argument too many; secrets are read from standard input"},
 		{"verify a --service ''", "", 2, "--service is empty"},

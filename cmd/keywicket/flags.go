@@ -3,12 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/keywicket/keywicket/core/config"
 )
 
 // onceEach makes a second use of a flag of the set an error.
@@ -62,43 +63,16 @@ func exactArgs(names string) cobra.PositionalArgs {
 	}
 }
 
-// parseSpan reads a duration that may also have days and weeks: "90m", "365d",
-// "1w2d".
+// parseSpan reads a duration as the configuration has them, longer than nothing.
 func parseSpan(text string) (time.Duration, error) {
-	fault := fmt.Errorf("%q is no duration; write it as 90m, 12h, 30d or 8w", text)
-	var total time.Duration
-	rest := text
-	for rest != "" {
-		i := strings.IndexFunc(rest, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
-		if i <= 0 {
-			return 0, fault
-		}
-		j := i + 1
-		for j < len(rest) && (rest[j] < '0' || rest[j] > '9') {
-			j++
-		}
-		part, err := parsePart(rest[:i], rest[i:j])
-		if err != nil || part < 0 || total+part < total {
-			return 0, fault
-		}
-		total, rest = total+part, rest[j:]
+	d, err := config.ParseDuration(text)
+	switch {
+	case err != nil, d == 0:
+		return 0, fmt.Errorf("%q is no duration; write it as 90m, 12h, 30d or 8w", text)
+	case d > config.LongestDuration:
+		return 0, fmt.Errorf("%q is too long; at most 36500d can be written", text)
 	}
-	if total == 0 {
-		return 0, fault
-	}
-	return total, nil
-}
-
-func parsePart(number, unit string) (time.Duration, error) {
-	days := map[string]int64{"d": 1, "w": 7}[unit]
-	if days == 0 {
-		return time.ParseDuration(number + unit)
-	}
-	n, err := strconv.ParseInt(number, 10, 32)
-	if err != nil || n > 100*366 {
-		return 0, fmt.Errorf("%q is no number of days", number)
-	}
-	return time.Duration(n*days) * 24 * time.Hour, nil
+	return d, nil
 }
 
 // parseExpiry reads a date ("2027-01-31", its end, in local time), a time

@@ -177,7 +177,7 @@ func (t *table) duration(name string, def, low, high time.Duration) time.Duratio
 		t.wrongType(name, value, "text with a unit", `"90m"`)
 		return def
 	}
-	d, err := parseDuration(s)
+	d, err := ParseDuration(s)
 	switch {
 	case err != nil:
 		t.fault(name, "%s is not a duration; write a number and a unit (s, m, h, d or w), like \"90m\" or \"365d\"", quoted(s))
@@ -197,7 +197,7 @@ func (t *table) span(name string, def time.Duration) time.Duration {
 		t.get(name)
 		return 0
 	}
-	return t.duration(name, def, time.Second, longest)
+	return t.duration(name, def, time.Second, LongestDuration)
 }
 
 // An item is one text of a list, with its own place in the file.

@@ -11,16 +11,19 @@ import (
 )
 
 const (
-	day     = 24 * time.Hour
-	week    = 7 * day
-	longest = 100 * 365 * day // bounds every duration; far below an overflow
+	day  = 24 * time.Hour
+	week = 7 * day
 )
+
+// LongestDuration bounds every duration; it is far below an overflow.
+const LongestDuration = 100 * 365 * day
 
 var errDuration = errors.New("not a duration")
 
-// parseDuration reads a duration as time.ParseDuration does, with d (24 hours)
-// and w (7 days) as further units and without a sign.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration reads a duration as time.ParseDuration does, with d (24 hours)
+// and w (7 days) as further units and without a sign. One that is too long is more
+// than LongestDuration.
+func ParseDuration(s string) (time.Duration, error) {
 	var total time.Duration
 	rest := s
 	for rest != "" {
@@ -37,8 +40,8 @@ func parseDuration(s string) (time.Duration, error) {
 			return 0, err
 		}
 		total += part
-		if part > longest || total > longest {
-			return longest + 1, nil
+		if part > LongestDuration || total > LongestDuration {
+			return LongestDuration + 1, nil
 		}
 		rest = rest[n+unit:]
 	}
@@ -58,7 +61,7 @@ func parsePart(number, unit string) (time.Duration, error) {
 	default:
 		d, err := time.ParseDuration(number + unit)
 		if err != nil && strings.Trim(number, ".0123456789") == "" && isGoUnit(unit) && number != "." {
-			return longest + 1, nil // it only was too long
+			return LongestDuration + 1, nil // it only was too long
 		}
 		return d, err
 	}
@@ -66,8 +69,8 @@ func parsePart(number, unit string) (time.Duration, error) {
 	switch {
 	case err != nil && !errors.Is(err, strconv.ErrRange):
 		return 0, err
-	case f > float64(longest/size):
-		return longest + 1, nil
+	case f > float64(LongestDuration/size):
+		return LongestDuration + 1, nil
 	}
 	return time.Duration(f * float64(size)), nil
 }

@@ -8,19 +8,19 @@ import (
 func TestDuration(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"90m": 90 * time.Minute, "365d": 365 * day, "1w": week, "1w2d3h4m5s": 9*day + 3*time.Hour + 4*time.Minute + 5*time.Second,
-		"1.5d": 36 * time.Hour, "0s": 0, "0d": 0, "250ms": 250 * time.Millisecond, "36500d": longest,
+		"1.5d": 36 * time.Hour, "0s": 0, "0d": 0, "250ms": 250 * time.Millisecond, "36500d": LongestDuration,
 	} {
-		if got, err := parseDuration(text); err != nil || got != want {
+		if got, err := ParseDuration(text); err != nil || got != want {
 			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"36501d", "99999999999999999999d", "99999999999999999999h", "9999999999999999999999w", "106751d23h", "36500d1ns", "876001h"} {
-		if got, err := parseDuration(text); err != nil || got <= longest {
+		if got, err := ParseDuration(text); err != nil || got <= LongestDuration {
 			t.Errorf("%q: %v, %v, want more than the longest", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "5", "d", "-1d", "+1d", "1 d", "1y", "1.d.", "..d", ".", ".h", "1dd", "1D", "0x1d", "1e3d", "infd", "1d-1h", "٣d", "1m2"} {
-		if got, err := parseDuration(text); err == nil {
+		if got, err := ParseDuration(text); err == nil {
 			t.Errorf("%q: %v, want an error", text, got)
 		}
 	}
