@@ -233,7 +233,7 @@ func (a *app) appPasswordRotate() *cobra.Command {
 func (a *app) appPasswordDelete() *cobra.Command {
 	var yes, asJSON bool
 	cmd := a.verb("delete USER ID", "Delete one; it never works again", func(ctx context.Context, d daemonClient, args []string) error {
-		if err := a.confirm(yes, "Delete the app password "+line(args[1])+" of "+line(args[0])+"? Its device is locked out at once, and there is no undo."); err != nil {
+		if err := a.confirm(ctx, yes, "Delete the app password "+line(args[1])+" of "+line(args[0])+"? Its device is locked out at once, and there is no undo."); err != nil {
 			return err
 		}
 		since := time.Now()
@@ -251,7 +251,7 @@ func (a *app) appPasswordDelete() *cobra.Command {
 func (a *app) appPasswordDeleteAll() *cobra.Command {
 	var yes, asJSON bool
 	cmd := a.verb("delete-all USER", "Delete every app password of an account", func(ctx context.Context, d daemonClient, args []string) error {
-		if err := a.confirm(yes, "Delete every app password of "+line(args[0])+"? All its devices are locked out at once, and there is no undo."); err != nil {
+		if err := a.confirm(ctx, yes, "Delete every app password of "+line(args[0])+"? All its devices are locked out at once, and there is no undo."); err != nil {
 			return err
 		}
 		since := time.Now()

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -54,7 +55,7 @@ the throughput set reject_delay = "0s", and failures_per_second high enough.
 Exit codes: 0 measured, 1 a reply was wrong, 3 nothing was answered.`,
 		Args: exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := a.prepareBench(&b, cmd.Flags().Changed("rate"))
+			err := a.prepareBench(cmd.Context(), &b, cmd.Flags().Changed("rate"))
 			defer clear(b.Secret)
 			if err == nil {
 				err = b.Check()
@@ -100,7 +101,7 @@ Exit codes: 0 measured, 1 a reply was wrong, 3 nothing was answered.`,
 }
 
 // prepareBench reads what the flags name. The error is one of usage.
-func (a *app) prepareBench(b *radiusBench, byRate bool) (err error) {
+func (a *app) prepareBench(ctx context.Context, b *radiusBench, byRate bool) (err error) {
 	if _, _, err := net.SplitHostPort(b.server); err != nil {
 		b.server = net.JoinHostPort(strings.Trim(b.server, "[]"), "1812")
 	}
@@ -131,7 +132,7 @@ func (a *app) prepareBench(b *radiusBench, byRate bool) (err error) {
 		return err
 	}
 	if b.account != "" {
-		text, err := a.readSecret("Password", false)
+		text, err := a.readSecret(ctx, "Password", false)
 		b.Accounts = []load.Account{{Name: b.account, Password: text}}
 		return err
 	}

@@ -23,7 +23,8 @@ const (
 	defaultSocket = "/run/keywicket/control.sock"
 	defaultConfig = "/etc/keywicket/keywicket.toml"
 
-	// askTimeout is how long the daemon may take to answer.
+	// askTimeout is how long the daemon may take to answer one call. What a person
+	// takes to answer a question in between does not count.
 	askTimeout = 30 * time.Second
 )
 
@@ -135,6 +136,7 @@ func askAt(ctx context.Context, path string, fn func(ctx context.Context, d daem
 		return err
 	}
 	conn, err := grpc.NewClient("passthrough:///keywicket",
+		grpc.WithUnaryInterceptor(inTime),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // a unix socket; the daemon asks the kernel who we are
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
@@ -143,8 +145,6 @@ func askAt(ctx context.Context, path string, fn func(ctx context.Context, d daem
 		return err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	return fn(ctx, daemonClient{
 		AppPasswordsClient: controlv1.NewAppPasswordsClient(conn),
 		accounts:           controlv1.NewAccountsClient(conn),
@@ -152,6 +152,13 @@ func askAt(ctx context.Context, path string, fn func(ctx context.Context, d daem
 		daemon:             controlv1.NewDaemonClient(conn),
 		self:               controlv1.NewSelfClient(conn),
 	})
+}
+
+// inTime makes a call that ends after askTimeout.
+func inTime(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return call(ctx, method, request, reply, conn, opts...)
 }
 
 // reachable connects once, to tell in words why nobody answers.

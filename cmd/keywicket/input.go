@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,17 +16,41 @@ import (
 // maxInput is the longest line that is read, in octets.
 const maxInput = 4096
 
+// errInterrupted ends a verb that waits for a person. Nobody is asked after
+// something was done.
+var errInterrupted = errors.New("interrupted, and nothing was changed")
+
+// awaited is what read returns, or errInterrupted as soon as ctx ends. Nothing can
+// end a read of a terminal or a pipe before the program: its goroutine stays until then.
+func awaited(ctx context.Context, read func() (string, error)) (string, error) {
+	type outcome struct {
+		text string
+		err  error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		text, err := read()
+		done <- outcome{text, err}
+	}()
+	select {
+	case o := <-done:
+		return o.text, o.err
+	case <-ctx.Done():
+		return "", errInterrupted
+	}
+}
+
 // readSecret reads one line from standard input; from a terminal with a prompt
 // and without echo. twice asks a person to repeat it.
-func (a *app) readSecret(prompt string, twice bool) (string, error) {
+func (a *app) readSecret(ctx context.Context, prompt string, twice bool) (string, error) {
 	if !a.atTerminal() {
-		return a.readLine()
+		return a.readLine(ctx)
 	}
-	first, err := a.readHidden(prompt)
+	first, err := a.readHidden(ctx, prompt)
 	if err != nil || !twice {
 		return first, err
 	}
-	second, err := a.readHidden(prompt + ", once more")
+	second, err := a.readHidden(ctx, prompt+", once more")
 	if err != nil {
 		return "", err
 	}
@@ -35,23 +60,39 @@ func (a *app) readSecret(prompt string, twice bool) (string, error) {
 	return first, nil
 }
 
-func (a *app) readHidden(prompt string) (string, error) {
-	fmt.Fprint(a.err, prompt+": ")
-	text, err := term.ReadPassword(int(a.in.(*os.File).Fd()))
-	fmt.Fprintln(a.err)
+// readHidden leaves the terminal as it was, also where ctx ends it.
+func (a *app) readHidden(ctx context.Context, prompt string) (string, error) {
+	fd := int(a.in.(*os.File).Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("reading from the terminal: %w", err)
 	}
-	return string(text), nil
+	fmt.Fprint(a.err, prompt+": ")
+	text, err := awaited(ctx, func() (string, error) {
+		text, err := term.ReadPassword(fd)
+		return string(text), err
+	})
+	fmt.Fprintln(a.err)
+	switch {
+	case errors.Is(err, errInterrupted):
+		return "", errors.Join(err, term.Restore(fd, before))
+	case err != nil:
+		return "", fmt.Errorf("reading from the terminal: %w", err)
+	}
+	return text, nil
 }
 
 // readLine reads one line, or what there is, from standard input.
-func (a *app) readLine() (string, error) {
+func (a *app) readLine(ctx context.Context) (string, error) {
 	if a.in == nil {
 		return "", errors.New("standard input is closed, and the secret is read from there")
 	}
-	line, err := bufio.NewReader(io.LimitReader(a.in, maxInput+1)).ReadString('\n')
+	line, err := awaited(ctx, func() (string, error) {
+		return bufio.NewReader(io.LimitReader(a.in, maxInput+1)).ReadString('\n')
+	})
 	switch {
+	case errors.Is(err, errInterrupted):
+		return "", err
 	case err != nil && !errors.Is(err, io.EOF):
 		return "", fmt.Errorf("standard input: %w", err)
 	case len(line) > maxInput:
@@ -69,14 +110,17 @@ func (a *app) readLine() (string, error) {
 
 // confirm asks whether to go on, at the terminal or of who wrote to standard
 // input. Where nobody answers, only --yes is a yes.
-func (a *app) confirm(yes bool, question string) error {
+func (a *app) confirm(ctx context.Context, yes bool, question string) error {
 	if yes {
 		return nil
 	}
 	fmt.Fprint(a.err, question+" [y/N] ")
-	answer, err := a.readLine()
+	answer, err := a.readLine(ctx)
 	if err != nil || !a.atTerminal() { // where nobody pressed Enter
 		fmt.Fprintln(a.err)
+	}
+	if errors.Is(err, errInterrupted) {
+		return err
 	}
 	if err != nil {
 		return usageError{errors.New("nobody answered, and nothing was changed; say --yes to go on without being asked")}

@@ -81,7 +81,7 @@ func (a *app) pamCheck(ctx context.Context, c *pamCheck) (err error) {
 	if err != nil {
 		return unavailableError{err} // nobody decided
 	}
-	password, err := a.readSecret("Password", false)
+	password, err := a.readSecret(ctx, "Password", false)
 	if err != nil {
 		return err
 	}

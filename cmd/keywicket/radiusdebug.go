@@ -29,9 +29,9 @@ and whatever else may be a secret only the length is shown. It does not hold the
 daemon up: where more comes than can be shown, it says how many are left out.`,
 		Args: exactArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(cmd.Context(), func(_ context.Context, d daemonClient) error { // which ends after a while
-				err := a.watchRadius(cmd.Context(), d, &r, asJSON)
-				if cmd.Context().Err() != nil { // interrupted, which is how it ends
+			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+				err := a.watchRadius(ctx, d, &r, asJSON)
+				if ctx.Err() != nil { // interrupted, which is how it ends
 					return nil
 				}
 				return err

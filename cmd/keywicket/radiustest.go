@@ -69,7 +69,7 @@ Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
 				return err
 			}
 			defer clear(r.Secret)
-			if r.Password, err = a.readSecret("Password", false); err != nil {
+			if r.Password, err = a.readSecret(cmd.Context(), "Password", false); err != nil {
 				return err
 			}
 			answer, err := probe.Ask(cmd.Context(), r)

@@ -80,7 +80,7 @@ func (a *app) restore(ctx context.Context, request restoreRequest) error {
 	report := r.Report()
 	if n := len(report.Unsure); n > 0 && !request.suspend {
 		a.printUnsure(report)
-		if err := a.confirm(request.yes, fmt.Sprintf("Go on, and let all %d work?", n)); err != nil {
+		if err := a.confirm(ctx, request.yes, fmt.Sprintf("Go on, and let all %d work?", n)); err != nil {
 			if request.asJSON { // which they are is what whoever asks again wants to know
 				err = errors.Join(err, a.printJSON(toRestoreJSON(report, false, false)))
 			}

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -23,7 +25,11 @@ func outFDFlag(cmd *cobra.Command, s *secretOut) {
 
 // open looks whether the descriptor is there, before anything is made. What
 // this program opened itself closes on exec, and is nobody's to name.
+//
+// From here on a reader that goes away is an error of the write, and no longer
+// the end of a program that has yet to say what became of the secret.
 func (s *secretOut) open(cmd *cobra.Command) error {
+	signal.Ignore(syscall.SIGPIPE)
 	if !cmd.Flags().Changed("out-fd") {
 		return nil
 	}

@@ -107,6 +107,18 @@ func TestC1SecretNotWritten(t *testing.T) {
 			t.Errorf("%s: %s", verb, r)
 		}
 	}
+	gone, left, err := os.Pipe()
+	must(t, err)
+	must(t, gone.Close())
+	defer left.Close()
+	for _, args := range [][]string{
+		{"app-password", "rotate", alain, "a"},
+		{"app-password", "rotate", alain, "a", "--json"},
+	} {
+		if r := try(left, nil, args...); r.code != 1 || !strings.Contains(r.err, "broken pipe; what was made cannot be shown again: delete the app password ") {
+			t.Errorf("whose reader went away: keywicket %q: %s", args, r)
+		}
+	}
 	readable, err := os.Open("/dev/null")
 	must(t, err)
 	defer readable.Close()

@@ -66,7 +66,7 @@ func (a *app) listOwn(cmd *cobra.Command, asJSON bool) error {
 
 func (a *app) createOwn(cmd *cobra.Command, r *controlv1.CreateRequest, asJSON bool, secrets *secretOut) error {
 	return a.askSelf(cmd, func(ctx context.Context, d daemonClient) error {
-		main, code, err := a.readProofs()
+		main, code, err := a.readProofs(ctx)
 		if err != nil {
 			return err
 		}
@@ -80,10 +80,10 @@ func (a *app) createOwn(cmd *cobra.Command, r *controlv1.CreateRequest, asJSON b
 
 // readProofs reads the main password and a security code: at a terminal with
 // prompts, else from the first two lines of standard input.
-func (a *app) readProofs() (main, code string, err error) {
+func (a *app) readProofs(ctx context.Context) (main, code string, err error) {
 	if a.atTerminal() {
-		if main, err = a.readHidden("Main password"); err == nil {
-			code, err = a.readHidden("Security code")
+		if main, err = a.readHidden(ctx, "Main password"); err == nil {
+			code, err = a.readHidden(ctx, "Security code")
 		}
 		return main, code, err
 	}
@@ -92,10 +92,16 @@ func (a *app) readProofs() (main, code string, err error) {
 	}
 	lines := bufio.NewScanner(io.LimitReader(a.in, 2*maxInput))
 	var read []string
-	for len(read) < 2 && lines.Scan() {
-		read = append(read, strings.TrimSuffix(lines.Text(), "\r"))
-	}
-	if err := lines.Err(); err != nil {
+	_, err = awaited(ctx, func() (string, error) {
+		for len(read) < 2 && lines.Scan() {
+			read = append(read, strings.TrimSuffix(lines.Text(), "\r"))
+		}
+		return "", lines.Err()
+	})
+	switch {
+	case errors.Is(err, errInterrupted):
+		return "", "", err
+	case err != nil:
 		return "", "", fmt.Errorf("standard input: %w", err)
 	}
 	if len(read) < 2 || read[0] == "" || read[1] == "" {

@@ -29,15 +29,15 @@ func (a *app) sessionList() *cobra.Command {
 		Short: "List the sessions of an account, or all, as accounting tells of them",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) error {
+			return a.stream(cmd.Context(), func(ctx context.Context, d daemonClient, alive func()) error {
 				r := &controlv1.ListSessionsRequest{}
 				if len(args) > 0 {
 					r.Account = args[0]
 				}
-				all, err := listSessions(ctx, d, r)
+				all, err := listSessions(ctx, d, r, alive)
 				switch {
 				case err != nil:
-					return err
+					return endedBy(ctx, err)
 				case asJSON:
 					return a.printJSON(all)
 				case len(all) == 0:
@@ -80,7 +80,7 @@ type (
 	}
 )
 
-func listSessions(ctx context.Context, d daemonClient, r *controlv1.ListSessionsRequest) ([]sessionJSON, error) {
+func listSessions(ctx context.Context, d daemonClient, r *controlv1.ListSessionsRequest, alive func()) ([]sessionJSON, error) {
 	stream, err := d.sessions.List(ctx, r)
 	if err != nil {
 		return nil, err
@@ -94,6 +94,7 @@ func listSessions(ctx context.Context, d daemonClient, r *controlv1.ListSessions
 		if err != nil {
 			return nil, err
 		}
+		alive()
 		all = append(all, sessionJSON{
 			Account: s.GetAccount(), AppPassword: toRefJSON(s.GetAppPassword()), Client: s.GetClient(), Device: s.GetDevice(),
 			Address: s.GetAddress(), Since: timeOrNil(s.GetSince()), OctetsIn: s.GetOctetsIn(), OctetsOut: s.GetOctetsOut(),

@@ -22,7 +22,7 @@ func (e *partialError) Unwrap() error { return e.cause }
 // something comes. fn calls alive whenever something did, and gives its errors
 // the cause that endedBy tells.
 func (a *app) stream(ctx context.Context, fn func(ctx context.Context, d daemonClient, alive func()) error) error {
-	return a.ask(ctx, func(_ context.Context, d daemonClient) error { // which ends after a while
+	return a.ask(ctx, func(ctx context.Context, d daemonClient) error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		timer := time.AfterFunc(askTimeout, func() {

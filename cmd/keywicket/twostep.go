@@ -73,7 +73,7 @@ func (a *app) twoStepConfirm() *cobra.Command {
 			}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) (err error) {
 				r.Account = args[0]
-				if r.Code, err = a.readSecret("Code of the authenticator app", false); err != nil {
+				if r.Code, err = a.readSecret(ctx, "Code of the authenticator app", false); err != nil {
 					return err
 				}
 				c, err := d.accounts.ConfirmTwoStep(ctx, r)
@@ -142,7 +142,7 @@ func (a *app) twoStepOff() *cobra.Command {
 	var yes, asJSON bool
 	cmd := a.verb("off NAME", "Turn it off; the account's app passwords stop", func(ctx context.Context, d daemonClient, args []string) error {
 		// A script that turns it off means it: by default nothing is lost.
-		if err := a.confirm(yes || !a.atTerminal(), "Turn two-step verification off for "+line(args[0])+"? Its app passwords stop."); err != nil {
+		if err := a.confirm(ctx, yes || !a.atTerminal(), "Turn two-step verification off for "+line(args[0])+"? Its app passwords stop."); err != nil {
 			return err
 		}
 		since := time.Now()
@@ -164,7 +164,7 @@ func (a *app) twoStepOff() *cobra.Command {
 
 func (a *app) twoStepCheck() *cobra.Command {
 	return a.verb("check NAME", "Check a security or recovery code on standard input, and use it up", func(ctx context.Context, d daemonClient, args []string) error {
-		code, err := a.readSecret("Security code", false)
+		code, err := a.readSecret(ctx, "Security code", false)
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func (a *app) userAdd() *cobra.Command {
 			r := &controlv1.AddAccountRequest{Account: args[0], Groups: groups}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) (err error) {
 				if password {
-					if r.MainPassword, err = a.readSecret("Main password for "+line(args[0]), true); err != nil {
+					if r.MainPassword, err = a.readSecret(ctx, "Main password for "+line(args[0]), true); err != nil {
 						return err
 					}
 				}
@@ -62,34 +62,49 @@ func jsonFlag(cmd *cobra.Command, asJSON *bool) {
 
 func (a *app) userList() *cobra.Command {
 	var asJSON bool
-	cmd := a.verb("list", "List all accounts", func(ctx context.Context, d daemonClient, _ []string) error {
-		stream, err := d.accounts.List(ctx, &controlv1.ListAccountsRequest{})
-		if err != nil {
-			return err
-		}
-		all := []accountJSON{}
-		for {
-			account, err := stream.Recv()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			all = append(all, toAccountJSON(account))
-		}
-		if asJSON {
-			return a.printJSON(all)
-		}
-		rows := [][]string{{"NAME", "STATE", "TWO-STEP", "APP PASSWORDS", "GROUPS"}}
-		for _, account := range all {
-			rows = append(rows, []string{account.Name, enabledWord(account.Enabled), onWord(account.TwoStep),
-				count(account.AppPasswords), strings.Join(account.Groups, ", ")})
-		}
-		return table(a.out, rows)
-	})
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List all accounts",
+		Args:  exactArgs(""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.stream(cmd.Context(), func(ctx context.Context, d daemonClient, alive func()) error {
+				all, err := listAccounts(ctx, d, alive)
+				if err != nil {
+					return endedBy(ctx, err)
+				}
+				if asJSON {
+					return a.printJSON(all)
+				}
+				rows := [][]string{{"NAME", "STATE", "TWO-STEP", "APP PASSWORDS", "GROUPS"}}
+				for _, account := range all {
+					rows = append(rows, []string{account.Name, enabledWord(account.Enabled), onWord(account.TwoStep),
+						count(account.AppPasswords), strings.Join(account.Groups, ", ")})
+				}
+				return table(a.out, rows)
+			})
+		},
+	}
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+func listAccounts(ctx context.Context, d daemonClient, alive func()) ([]accountJSON, error) {
+	stream, err := d.accounts.List(ctx, &controlv1.ListAccountsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	all := []accountJSON{}
+	for {
+		account, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		alive()
+		all = append(all, toAccountJSON(account))
+	}
 }
 
 func (a *app) userShow() *cobra.Command {
@@ -150,7 +165,7 @@ func (a *app) userDelete() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := a.confirm(yes, "Delete "+line(account.Name)+" with "+count(account.AppPasswords)+" app passwords, for good?"); err != nil {
+		if err := a.confirm(ctx, yes, "Delete "+line(account.Name)+" with "+count(account.AppPasswords)+" app passwords, for good?"); err != nil {
 			return err
 		}
 		since := time.Now()
@@ -175,7 +190,7 @@ func yesFlag(cmd *cobra.Command, yes *bool) {
 
 func (a *app) userSetPassword() *cobra.Command {
 	return a.verb("set-password NAME", "Set the main password, read from standard input", func(ctx context.Context, d daemonClient, args []string) error {
-		password, err := a.readSecret("New main password for "+line(args[0]), true)
+		password, err := a.readSecret(ctx, "New main password for "+line(args[0]), true)
 		if err != nil {
 			return err
 		}

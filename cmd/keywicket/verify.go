@@ -28,7 +28,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			}
 			return a.ask(cmd.Context(), func(ctx context.Context, d daemonClient) (err error) {
 				r.Account = args[0]
-				if r.Password, err = a.readSecret("Password", false); err != nil {
+				if r.Password, err = a.readSecret(ctx, "Password", false); err != nil {
 					return err
 				}
 				v, err := d.Verify(ctx, r)
