@@ -35,7 +35,7 @@ func (a *app) appPasswordCreate() *cobra.Command {
 		Use:   "create USER --name TEXT",
 		Short: "Make one for a device, and print it, once",
 		Long:  "Make one for a device, and print it, once.\n\n" + ownHelp + "\nThere it asks for the main password and for a security code; where standard input\nis no terminal, they are its first two lines.",
-		Args:  ownOr("USER"),
+		Args:  upToArgs("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := &controlv1.CreateRequest{Name: name, Profile: profile}
 			if cmd.Flags().Changed("expires") {
@@ -128,7 +128,7 @@ func (a *app) appPasswordList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list USER",
 		Short: "List an account's app passwords",
-		Args:  ownOr("USER"),
+		Args:  upToArgs("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return a.listOwn(cmd, asJSON)

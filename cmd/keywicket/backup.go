@@ -45,7 +45,7 @@ func (a *app) backupVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE...",
 		Short: "Check a backup, and the incremental ones that follow it, as restore does",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  someArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := a.loadFile(cmd.Context())
 			if err != nil {

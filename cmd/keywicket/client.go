@@ -13,7 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"github.com/keywicket/keywicket/core/config"
 	"github.com/keywicket/keywicket/plugins/proto/controlv1"
@@ -145,13 +147,17 @@ func askAt(ctx context.Context, path string, fn func(ctx context.Context, d daem
 		return err
 	}
 	defer conn.Close()
-	return fn(ctx, daemonClient{
+	err = fn(ctx, daemonClient{
 		AppPasswordsClient: controlv1.NewAppPasswordsClient(conn),
 		accounts:           controlv1.NewAccountsClient(conn),
 		sessions:           controlv1.NewSessionsClient(conn),
 		daemon:             controlv1.NewDaemonClient(conn),
 		self:               controlv1.NewSelfClient(conn),
 	})
+	if status.Code(err) == codes.Unimplemented {
+		return fmt.Errorf("at %s this is not answered: it is another socket of the daemon than the one that is meant, or the daemon is of another version and wants a restart (%s)", path, messageOf(err))
+	}
+	return err
 }
 
 // inTime makes a call that ends after askTimeout.
@@ -171,10 +177,17 @@ func reachable(ctx context.Context, path string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		hint = fmt.Sprintf("no daemon: the control socket %s is not there; start \"keywicket serve\", or name another socket with --socket or --config", path)
+	case errors.Is(err, syscall.ECONNREFUSED) && !isSocket(path):
+		hint = fmt.Sprintf("no daemon: %s is no socket; name the daemon's with --socket, or its configuration with --config", path)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = fmt.Sprintf("no daemon: nobody listens on the control socket %s; start \"keywicket serve\"", path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("you may not use the control socket %s: ask root, or become a member of its group", path)
 	}
 	return unavailableError{errors.New(hint)}
+}
+
+func isSocket(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Type() == fs.ModeSocket
 }

@@ -94,14 +94,22 @@ func TestExitWithoutDaemon(t *testing.T) {
 		{"why a --socket /nowhere/control.sock", "", 3, `start "keywicket serve"`},
 		{"reload --socket /nowhere/control.sock", "", 3, `start "keywicket serve"`},
 		{"verify a --service b --socket /nowhere/control.sock", "x\n", 3, `start "keywicket serve"`},
+		{"status --socket /tmp", "", 3, "/tmp is no socket"},
 		{"init --dir /dev/null/a", "", 1, "/dev/null/a"},
+		{"restore", "", 2, "the argument FILE is missing"},
+		{"backup verify", "", 2, "the argument FILE is missing"},
+		{"backup verify ''", "", 2, "the argument FILE is empty"},
+		{"session list a b", "", 2, "one argument too many"},
+		{"help serv", "", 2, `there is no command "serv"`},
+		{"help user ad", "", 2, `there is no command "user ad"`},
+		{"completion tcsh", "", 2, `unknown command "tcsh"`},
 	} {
 		t.Run(row.args, func(t *testing.T) { row.check(t, keywicket(t, row.stdin, row.words()...)) })
 	}
 }
 
 func TestExitZero(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"help"}, {"--version"}, {"help", "serve"}, {"app-password", "--help"}, {"ap", "create", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"help"}, {"--version"}, {"help", "serve"}, {"help", "ap", "create"}, {"completion", "zsh"}, {"app-password", "--help"}, {"ap", "create", "--help"}} {
 		if r := keywicket(t, "", args...); r.code != 0 || r.out == "" || r.err != "" {
 			t.Errorf("keywicket %q: %s", args, r)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,30 @@ func exactArgs(names string) cobra.PositionalArgs {
 			if arg == "" {
 				return fmt.Errorf("the argument %s is empty", want[i])
 			}
+		}
+		return nil
+	}
+}
+
+// upToArgs is exactArgs, where all of them may be left out.
+func upToArgs(names string) cobra.PositionalArgs {
+	given := exactArgs(names)
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return given(cmd, args)
+	}
+}
+
+// someArgs wants one or more arguments of what name tells of.
+func someArgs(name string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return fmt.Errorf("the argument %s is missing", name)
+		case slices.Contains(args, ""):
+			return fmt.Errorf("the argument %s is empty", name)
 		}
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -147,8 +148,31 @@ func newRoot(std stdio) *cobra.Command {
 		a.backupCommand(), a.restoreCommand(), a.radiusCommand(), a.pamCommand(), a.benchCommand(),
 		a.pluginCommand(),
 	)
+	root.InitDefaultCompletionCmd() // now, so that it is strict too
+	root.SetHelpCommand(helpCommand())
 	strict(root)
 	return root
+}
+
+// helpCommand is "help COMMAND", for commands that there are.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about := cmd.Root()
+			for _, name := range args {
+				i := slices.IndexFunc(about.Commands(), func(c *cobra.Command) bool { return c.Name() == name || c.HasAlias(name) })
+				if i < 0 {
+					return usage(about, fmt.Errorf("there is no command %q to tell of", strings.Join(args, " ")))
+				}
+				about = about.Commands()[i]
+			}
+			about.InitDefaultHelpFlag() // which Execute adds to the command that runs
+			return about.Help()
+		},
+	}
 }
 
 // strict makes every fault of the arguments a usage error that shows the

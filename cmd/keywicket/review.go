@@ -27,12 +27,7 @@ func (a *app) reviewCommand() *cobra.Command {
 		Use:   "review [USER]",
 		Short: "Say which app passwords somebody should look at, and what to do",
 		Long:  reviewHelp,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return exactArgs("USER")(cmd, args)
-		},
+		Args:  upToArgs("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			seconds, err := parseSeconds(unusedFor)
 			if err != nil {

@@ -22,17 +22,6 @@ const (
 at the socket of self-service ([control] self_service of the configuration).`
 )
 
-// ownOr takes no argument, for one's own account, or those that are named.
-func ownOr(names string) cobra.PositionalArgs {
-	given := exactArgs(names)
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		return given(cmd, args)
-	}
-}
-
 // askSelf runs fn with a client of the self-service socket: the one that
 // --socket names, or the configuration that --config names, or the usual one.
 // Where there is none, a USER was forgotten, perhaps.

@@ -27,7 +27,7 @@ func (a *app) sessionList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [USER]",
 		Short: "List the sessions of an account, or all, as accounting tells of them",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  upToArgs("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.stream(cmd.Context(), func(ctx context.Context, d daemonClient, alive func()) error {
 				r := &controlv1.ListSessionsRequest{}
