@@ -57,7 +57,7 @@ func Example() {
 	// [app password] 20
 	// alain@contoso.com Xbox in the den <nil>
 	// denied deleted
-	// the app password was deleted and the device still has it; create a new one for this device, or take the old one out of it
+	// the app password was deleted or rotated, and the device still has the old one; give it the new one or create one for it, or take the old one out of it
 }
 
 // A store on disk is used in the same way; what was acknowledged is there when

@@ -42,7 +42,7 @@ var reasons = []reasonRow{
 	{ReasonTwoStepOff, KindDenied, "two-step verification is off for this account, so its app passwords do not work; turn it on with two-step enroll and two-step confirm"},
 	{ReasonMistyped, KindDenied, "the app password was mistyped: its check letter does not fit; type it again"},
 	{ReasonWrong, KindDenied, "the password belongs to no app password of this account; create an app password for this device"},
-	{ReasonDeleted, KindDenied, "the app password was deleted and the device still has it; create a new one for this device, or take the old one out of it"},
+	{ReasonDeleted, KindDenied, "the app password was deleted or rotated, and the device still has the old one; give it the new one or create one for it, or take the old one out of it"},
 	{ReasonExpired, KindDenied, "the app password has expired; create a new one for this device"},
 	{ReasonUnusedExpired, KindDenied, "the app password was not used for too long and has expired; create a new one for this device"},
 	{ReasonSuspended, KindDenied, "the app password is suspended; resume it with app-password resume"},

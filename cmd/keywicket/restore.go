@@ -42,7 +42,7 @@ func (a *app) restoreCommand() *cobra.Command {
 		Short: "Make the store of a backup, while the daemon is stopped",
 		Long: "Check a backup and the incremental ones that follow it, make a store of them,\nand put it into the place of the one in data_dir, which is kept. What was taken\n" +
 			"away after the backup stays away, as far as the store that is replaced or the\naudit tells; app passwords that were made after it are lost.",
-		Args: cobra.MinimumNArgs(1),
+		Args: someArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.socket != "" {
 				return usage(cmd, errors.New("restore asks no daemon; name the configuration with --config"))
@@ -78,14 +78,11 @@ func (a *app) restore(ctx context.Context, request restoreRequest) error {
 	}
 	defer r.Close()
 	report := r.Report()
-	if n := len(report.Unsure); n > 0 && !request.suspend {
-		a.printUnsure(report)
-		if err := a.confirm(ctx, request.yes, fmt.Sprintf("Go on, and let all %d work?", n)); err != nil {
-			if request.asJSON { // which they are is what whoever asks again wants to know
-				err = errors.Join(err, a.printJSON(toRestoreJSON(report, false, false)))
-			}
-			return err
+	if err := a.confirmRestore(ctx, report, request); err != nil {
+		if request.asJSON { // which they are is what whoever asks again wants to know
+			err = errors.Join(err, a.printJSON(toRestoreJSON(report, false, false)))
 		}
+		return err
 	}
 	if err := r.Run(ctx, request.suspend); err != nil {
 		return err
@@ -95,6 +92,23 @@ func (a *app) restore(ctx context.Context, request restoreRequest) error {
 	}
 	a.showRestore(report, request.suspend)
 	return nil
+}
+
+// confirmRestore asks before app passwords are lost, and before some could come back.
+func (a *app) confirmRestore(ctx context.Context, report backup.Report, request restoreRequest) error {
+	question := ""
+	if n := len(report.Later); n > 0 && !request.yes {
+		fmt.Fprintf(a.err, "The backup is of %s. %d app passwords that were made after it will not work any more.\n", shownTime(report.Backup.Time), n)
+		question = "Go on?"
+	}
+	if n := len(report.Unsure); n > 0 && !request.suspend {
+		a.printUnsure(report)
+		question = fmt.Sprintf("Go on, and let all %d work?", n)
+	}
+	if question == "" {
+		return nil
+	}
+	return a.confirm(ctx, request.yes, question)
 }
 
 func restoreOptions(f *config.File, keys *keyring.Keyring, request restoreRequest, log *slog.Logger) backup.Options {
