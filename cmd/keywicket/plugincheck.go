@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,12 +15,19 @@ import (
 	"github.com/keywicket/keywicket/core/config"
 	"github.com/keywicket/keywicket/core/directory/directorytest"
 	"github.com/keywicket/keywicket/core/pluginhost"
+	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/core/store/storetest"
 	"github.com/keywicket/keywicket/plugins/sdk"
 )
 
 // checkPatience is how long one promise may take to be kept.
 const checkPatience = time.Minute
+
+// checkRestart is how often a plugin may end before it is given up: the check
+// itself ends a store five times.
+func checkRestart() pluginhost.Restart {
+	return pluginhost.Restart{First: 100 * time.Millisecond, Crashes: 10}
+}
 
 // A pluginCheck is what "plugin check" is asked to do.
 type pluginCheck struct {
@@ -37,7 +45,7 @@ func (a *app) pluginCheckCommand() *cobra.Command {
 		Use:   "check PATH",
 		Short: "Run the plugin at PATH and check that it keeps its contract",
 		Long: "Run the plugin at PATH, in whatever language it is written, and check that it keeps\nevery promise of its contract. What it breaks is named; then the exit code is 1, and\n" +
-			"3 where the plugin does not run.\n\nA store must be empty, and is emptied again and again. A directory must have the\naccounts that --accounts names:\n\n" +
+			"3 where the plugin does not run.\n\nA store must be empty, and is emptied again and again; it is killed in between, and must have\nwhat it answered. What a loss of power leaves is not tried. A directory must have the\naccounts that --accounts names:\n\n" +
 			"  [enabled]\n  name = \"alain@contoso.com\"\n  password = \"…\"\n  groups = [\"staff\"]\n  [disabled]\n  name = \"bea@contoso.com\"\n  password = \"…\"\n  [absent]\n  name = \"nobody@contoso.com\"\n\n" +
 			"and perhaps [no_password], with a name: an account without a main password.",
 		Args: exactArgs("PATH"),
@@ -81,7 +89,7 @@ func (a *app) checkPlugin(ctx context.Context, c pluginCheck) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	host, err := pluginhost.New(pluginhost.Options{Log: newLog(a.err, config.Log{Level: "info", Format: config.LogText}), Version: version()})
+	host, err := pluginhost.New(pluginhost.Options{Restart: checkRestart(), Log: newLog(a.err, config.Log{Level: "info", Format: config.LogText}), Version: version()})
 	if err != nil {
 		return err
 	}
@@ -118,6 +126,7 @@ type checkReport struct {
 	Broken  int           `json:"broken"`
 	Cases   []checkedCase `json:"cases"`
 
+	killed   int // how often the check itself ended it
 	show     bool
 	standard bool // a directory was asked for the suite's accounts
 	app      *app
@@ -135,7 +144,7 @@ func (r *checkReport) try(ctx context.Context, name string, check func(context.C
 	defer cancel()
 	c := checkedCase{Name: name, Result: "kept"}
 	switch err := check(ctx); {
-	case errors.Is(err, directorytest.ErrNotOffered):
+	case errors.Is(err, directorytest.ErrNotOffered), errors.Is(err, storetest.ErrNotOffered):
 		c.Result = "not-offered"
 	case err != nil:
 		c.Result, c.Broken = "broken", err.Error()
@@ -145,7 +154,7 @@ func (r *checkReport) try(ctx context.Context, name string, check func(context.C
 	if r.show {
 		r.app.printf("%-12s %s\n", c.Result, line(c.Name))
 		if c.Broken != "" {
-			r.app.printf("             %s\n", line(c.Broken))
+			r.app.printf("             %s\n", strings.ToValidUTF8(line(c.Broken[:min(len(c.Broken), 1000)]), ""))
 		}
 	}
 }
@@ -203,14 +212,35 @@ func (r *checkReport) store(ctx context.Context, host *pluginhost.Host, name str
 	for _, c := range storetest.Cases() {
 		r.try(ctx, c.Name, func(ctx context.Context) error { return errors.Join(storetest.Empty(ctx, s), c.Check(ctx, s)) })
 	}
-	return storetest.Empty(ctx, s)
+	r.try(ctx, "durable/what was answered is there after the plugin was killed", func(ctx context.Context) error {
+		return errors.Join(storetest.Empty(ctx, s), storetest.CheckDurable(ctx, func() (store.Store, func()) {
+			_ = host.Wait(ctx, name) // where it does not run, the store says so
+			return s, func() { r.kill(ctx, host) }
+		}))
+	})
+	if err := storetest.Empty(ctx, s); err != nil && r.Broken == 0 { // else it is no news
+		return err
+	}
+	return nil
+}
+
+// kill ends the plugin the hard way, and returns when the host knows.
+func (r *checkReport) kill(ctx context.Context, host *pluginhost.Host) {
+	before := host.Status()[0]
+	if before.PID == 0 || syscall.Kill(before.PID, syscall.SIGKILL) != nil {
+		return // it has ended by itself
+	}
+	r.killed++
+	for host.Status()[0].Restarts == before.Restarts && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // after looks at how the plugin has come through.
 func (r *checkReport) after(s pluginhost.Status) {
 	r.try(context.Background(), "process/stays", func(context.Context) error {
-		if s.Restarts > 0 {
-			return fmt.Errorf("it ended %d times: %s", s.Restarts, s.LastError)
+		if ended := s.Restarts - r.killed; ended > 0 {
+			return fmt.Errorf("it ended %d times: %s", ended, s.LastError)
 		}
 		return nil
 	})

@@ -99,7 +99,6 @@ func partSpec(t testing.TB, part string, kind pluginhost.Kind, settings map[stri
 func TestPluginCheckParts(t *testing.T) {
 	s := newSite(t)
 	for name, c := range map[string]struct{ path, kind, settings, promises string }{
-		"memory": {partPath(t, "memory"), "store", "", "watch/"},
 		"badger": {partPath(t, "badger"), "store", `dir = "` + s.path("badger") + `"`, "snapshot/"},
 		"local":  {partPath(t, "local"), "directory", "", "password/none-set"},
 		"hours":  {pluginPath(t, "hours"), "hook", "from = \"08:00\"\nto = \"18:00\"", "hook/check"},
@@ -113,6 +112,11 @@ func TestPluginCheckParts(t *testing.T) {
 				t.Errorf("%s", r)
 			}
 		})
+	}
+	// Not durable is what memory is, and nothing else.
+	r := s.run("", "plugin", "check", partPath(t, "memory"))
+	if r.code != 1 || !strings.Contains(r.out, "broken       durable/") || !strings.Contains(r.out, "BREAKS 1 of") {
+		t.Errorf("%s", r)
 	}
 }
 

@@ -24,7 +24,7 @@ func RunDurable(t *testing.T, open func(tb testing.TB, dir string) (s store.Stor
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	dir := t.TempDir() + "/store"
-	if err := checkDurable(ctx, func() (store.Store, func()) { return open(t, dir) }); err != nil {
+	if err := CheckDurable(ctx, func() (store.Store, func()) { return open(t, dir) }); err != nil {
 		t.Error(err)
 	}
 }
@@ -42,7 +42,9 @@ type lane struct {
 	rev   store.Revision // and its revision
 }
 
-func checkDurable(ctx context.Context, open func() (store.Store, func())) error {
+// CheckDurable does what RunDurable does, from outside of a test: open opens the
+// same store each time. What it leaves there, the caller removes.
+func CheckDurable(ctx context.Context, open func() (store.Store, func())) error {
 	lanes := make([]*lane, 4)
 	for i := range lanes {
 		lanes[i] = &lane{a: fmt.Sprintf("lane %d a", i), b: fmt.Sprintf("lane %d b", i)}

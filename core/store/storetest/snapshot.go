@@ -19,13 +19,13 @@ func snapshotCases() []Case {
 	}
 }
 
-// ifSnapshots lets a store pass that is no Snapshotter.
+// ifSnapshots says of a store that is no Snapshotter that it does not offer this.
 func ifSnapshots(check func(context.Context, store.Store, store.Snapshotter) error) func(context.Context, store.Store) error {
 	return func(ctx context.Context, s store.Store) error {
 		if snapshotter, ok := s.(store.Snapshotter); ok {
 			return check(ctx, s, snapshotter)
 		}
-		return nil
+		return ErrNotOffered
 	}
 }
 

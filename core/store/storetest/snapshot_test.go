@@ -104,6 +104,9 @@ func TestFindsWrongSnapshots(t *testing.T) {
 			if err := c.Check(t.Context(), memstore.New()); err != nil {
 				t.Errorf("%s, with a right store: %v", c.Name, err)
 			}
+			if err := c.Check(t.Context(), &faulty{Store: right}); err != ErrNotOffered {
+				t.Errorf("%s, of a store without snapshots: %v", c.Name, err)
+			}
 			_ = right.Close()
 		}
 		if found == 0 {

@@ -10,6 +10,10 @@ import (
 	"github.com/keywicket/keywicket/core/store"
 )
 
+// ErrNotOffered is what a Case says that is about an interface which the store
+// does not have. It is no fault.
+var ErrNotOffered = errors.New("the store does not offer this")
+
 // A Case is one promise. Check gets an empty store and returns what was
 // broken. It takes no *testing.T, so that Cases also runs against a plugin from
 // the command line, and so that this package can be tested: storetest_test.go
@@ -43,7 +47,11 @@ func Run(t *testing.T, open func(tb testing.TB) store.Store) {
 		t.Run(c.Name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			if err := c.Check(ctx, open(t)); err != nil {
+			err := c.Check(ctx, open(t))
+			if errors.Is(err, ErrNotOffered) {
+				t.Skip(err)
+			}
+			if err != nil {
 				t.Error(err)
 			}
 		})

@@ -110,7 +110,7 @@ func firstFault(t *testing.T, plant func(*faulty, store.Store), wait time.Durati
 		ctx, cancel := context.WithTimeout(t.Context(), wait)
 		err := c.Check(ctx, f)
 		cancel()
-		if err != nil && (silent || !errors.Is(err, context.DeadlineExceeded)) {
+		if err != nil && !errors.Is(err, ErrNotOffered) && (silent || !errors.Is(err, context.DeadlineExceeded)) {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 	}
