@@ -135,7 +135,7 @@ func (p *plugged) gone(why error) error {
 // fault notes an answer that breaks the contract, for the administrator.
 func (p *plugged) fault(method string, err error) {
 	p.mu.Lock()
-	p.lastError = method + ": " + err.Error()
+	p.lastError, p.lastAt = method+": "+err.Error(), time.Now()
 	p.faults++
 	p.mu.Unlock()
 	if held, ok := p.faultLog.pass("", time.Now()); ok {

@@ -150,3 +150,22 @@ func held() (descriptors, goroutines int) {
 	fds, _ := os.ReadDir("/proc/self/fd")
 	return len(fds), runtime.NumGoroutine()
 }
+
+// TestLastError: the administrator reads why a plugin panicked, and not where, and
+// when its last fault was.
+func TestLastError(t *testing.T) {
+	f := run(t, pluginhost.KindDirectory, "directory", quick, nil).wait()
+	d := f.directory()
+	before := time.Now()
+	_, err := d.Lookup(f.ctx, "no-word")
+	unable(t, "a foreign error", err)
+	if s := f.status(); s.Faults != 1 || s.LastErrorAt.Before(before) {
+		t.Errorf("%d faults, %q at %s", s.Faults, s.LastError, s.LastErrorAt)
+	}
+	_, err = d.Lookup(f.ctx, "panic")
+	unable(t, "a panic", err)
+	s := f.until("it ended", func(s pluginhost.Status) bool { return s.Restarts > 0 })
+	if !strings.Contains(s.LastError, `the last it said: "panic: at the disco`) {
+		t.Errorf("%q", s.LastError)
+	}
+}

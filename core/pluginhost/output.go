@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 	"log/slog"
 	"strings"
@@ -24,6 +25,8 @@ type output struct {
 	lines  int
 	held   int
 	last   string
+	crash  string // why a program in Go ends, which says that before its goroutines
+	at     time.Time
 }
 
 // copy logs what r gives, line by line, until it ends.
@@ -71,6 +74,12 @@ func (o *output) pass(line string, now time.Time) (held int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.last = line
+	if now.Sub(o.at) > 10*time.Second {
+		o.crash = "" // it went on after all
+	}
+	if o.crash == "" && (strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")) {
+		o.crash, o.at = line, now
+	}
 	if now.Sub(o.second) >= time.Second {
 		o.second, o.lines = now, 0
 	}
@@ -83,9 +92,10 @@ func (o *output) pass(line string, now time.Time) (held int, ok bool) {
 	return held, true
 }
 
-// lastLine is the last thing that was said, cut for a status.
+// lastLine is the last thing that was said and tells something, cut for a status.
 func (o *output) lastLine() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.last[:min(len(o.last), 200)]
+	said := cmp.Or(o.crash, o.last)
+	return said[:min(len(said), 200)]
 }
