@@ -111,7 +111,7 @@ func TestPAMCheck(t *testing.T) {
 		{2, "does not stand in the auth part", text, "local", alain, nil},
 		{1, "Keywicket refused it (out-of-scope)", text, "including", alain, nil}, // found, and by its own name
 		{1, "Keywicket was not asked", text, "before", alain, nil},
-		{1, "a module has a wrong option", text, "option", alain, nil},
+		{2, `the module has no option "no_such_option"`, text, "option", alain, nil},
 		{3, "could not be loaded", text, "gone", alain, nil}, // and its socket is not there either
 		{3, "did not answer within", text, "slow", alain, []string{"--timeout", "1s"}},
 	} {

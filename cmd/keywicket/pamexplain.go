@@ -28,6 +28,9 @@ func (c *pamCheck) explain() (findings []string, err error) {
 		for _, path := range c.stack.unread {
 			say("%s could not be read", path)
 		}
+	case where.wrong() != "":
+		say("%s: the module has no option %q, or not with that value, and lets nobody in; see pam_keywicket(8)", where.where, where.wrong())
+		configured = false
 	default:
 		system := c.explainUser(where, say)
 		reached = system || c.explainSocket(where, say)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -130,4 +131,28 @@ func (l pamLine) option(name, def string) string {
 		}
 	}
 	return def
+}
+
+// wrong returns the first option that the module refuses to work with
+// (bridges/pam/module/options.c), or nothing.
+func (l pamLine) wrong() string {
+	i := slices.IndexFunc(l.options, func(option string) bool {
+		name, value, has := strings.Cut(option, "=")
+		n, err := strconv.ParseUint(value, 10, 32)
+		switch {
+		case !has:
+			return !slices.Contains([]string{"debug", "use_first_pass", "try_first_pass"}, name)
+		case name == "socket":
+			return !filepath.IsAbs(value) || len(value) > 107
+		case name == "timeout":
+			return err != nil || n < 1 || n > 5
+		case name == "min_uid":
+			return err != nil || n == math.MaxUint32
+		}
+		return true
+	})
+	if i < 0 {
+		return ""
+	}
+	return l.options[i]
 }

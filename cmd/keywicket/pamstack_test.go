@@ -65,3 +65,25 @@ func FuzzReadStack(f *testing.F) {
 		}
 	})
 }
+
+// An option that the module does not take is named: with "sufficient" before it,
+// libpam says no more than that nobody let the user in.
+func TestPAMOptions(t *testing.T) {
+	for options, want := range map[string]string{
+		"":                                    "",
+		"debug use_first_pass try_first_pass": "",
+		"socket=/a timeout=5 min_uid=0":       "",
+		"debug timout=3":                      "timout=3",
+		"timeout=6 debug":                     "timeout=6",
+		"timeout=":                            "timeout=",
+		"socket=a":                            "socket=a",
+		"min_uid=-1":                          "min_uid=-1",
+		"min_uid=4294967295":                  "min_uid=4294967295",
+		"nullok":                              "nullok",
+		"debug=1":                             "debug=1",
+	} {
+		if got := (pamLine{options: strings.Fields(options)}).wrong(); got != want {
+			t.Errorf("%q: %q is wrong, want %q", options, got, want)
+		}
+	}
+}
