@@ -241,3 +241,9 @@ func TestExitStdinClosed(t *testing.T) {
 		}
 	}
 }
+
+// An address that this host has not is not another program's.
+func TestMetricsAddress(t *testing.T) {
+	s := newSite(t, "[metrics]", `listen = "192.0.2.77:9812"`)
+	s.refused(1, "this host has no such address; mend [metrics] listen", "", "serve", "--config", s.config())
+}

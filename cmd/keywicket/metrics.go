@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -178,7 +179,11 @@ func (p pluginsUp) Collect(out chan<- prometheus.Metric) {
 func (m *metrics) listen(address string, e *core.Engine, degraded func() error, log *slog.Logger, start func(string, func() error)) (stop func(), err error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("metrics: %w; is another program there? choose another address in [metrics] listen", err)
+		hint := "is another program there? choose another address in [metrics] listen"
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+			hint = "this host has no such address; mend [metrics] listen"
+		}
+		return nil, fmt.Errorf("metrics: %w; %s", err, hint)
 	}
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "keywicket_sessions", Help: "Sessions that are known from accounting.",

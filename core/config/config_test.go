@@ -405,7 +405,9 @@ func TestWarnings(t *testing.T) {
 	f := parseGood(t, string(read(t, testdata+"/good/full.toml")))
 	var got []string
 	for _, w := range f.Warnings() {
-		got = append(got, w.Key)
+		if !strings.Contains(w.Text, `no user "www-data"`) { // as hosts other than Debian's have it
+			got = append(got, w.Key)
+		}
 	}
 	want := []string{
 		"pam.users", "profile.tiny.services", "radius.client.any.require_message_authenticator", "radius.client.vpn1.require_message_authenticator",
@@ -419,6 +421,9 @@ func TestWarnings(t *testing.T) {
 	}
 	if got := parseGood(t, smallest+"[pam]\nservices=['su', 'sshd', 'sudo']\n").Warnings(); len(got) != 2 {
 		t.Errorf("got %v, want one for su and one for sudo", got)
+	}
+	if got := parseGood(t, smallest+"[pam]\nservices=['sshd']\nusers=['root', 'roo']\n").Warnings(); len(got) != 2 || !strings.Contains(got[0].Text, `no user "roo"`) {
+		t.Errorf("got %v, want one for roo and one for having any", got)
 	}
 	if got := parseGood(t, smallest+"[pam]\n[radius]\nlisten=['[::1]:1812']\n").Warnings(); len(got) != 2 {
 		t.Errorf("got %v, want one for pam and one for radius", got)

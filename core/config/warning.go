@@ -22,6 +22,9 @@ func (f *File) Warnings() []Fault {
 				all = append(all, f.Fault(fmt.Sprintf("an app password is one factor and lies in a device, and with %q listed it gives more than that device needs", service), "pam", "services"))
 			}
 		}
+		for _, name := range strangers(f.PAM.Users) {
+			all = append(all, f.Fault(fmt.Sprintf("/etc/passwd has no user %q, so that it gives nobody anything; is it spelled as there?", name), "pam", "users"))
+		}
 		if len(f.PAM.Users) > 0 {
 			all = append(all, f.Fault("whoever takes over a program of these users can try app passwords of anybody here", "pam", "users"))
 		}
@@ -129,4 +132,22 @@ func (f *File) readable(c Client, key, file string, inline Secret) Faults {
 		return nil
 	}
 	return Faults{f.Fault(fmt.Sprintf("the file has mode %04o, so that everybody on this host can read the secret; %s", mode.Perm(), mend), "radius", "client", c.Name, key)}
+}
+
+// strangers returns the names that are in no line of /etc/passwd, where the PAM
+// bridge looks for them.
+func strangers(names []string) (unknown []string) {
+	if len(names) == 0 {
+		return nil
+	}
+	text, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return nil
+	}
+	for _, name := range names {
+		if !strings.Contains("\n"+string(text), "\n"+name+":") {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
 }
