@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,6 +36,7 @@ type pluginCheck struct {
 	kind     string
 	settings string
 	accounts string
+	change   string
 	user     string
 	asJSON   bool
 }
@@ -47,7 +49,7 @@ func (a *app) pluginCheckCommand() *cobra.Command {
 		Long: "Run the plugin at PATH, in whatever language it is written, and check that it keeps\nevery promise of its contract. What it breaks is named; then the exit code is 1, and\n" +
 			"3 where the plugin does not run.\n\nA store must be empty, and is emptied again and again; it is killed in between, and must have\nwhat it answered. What a loss of power leaves is not tried. A directory must have the\naccounts that --accounts names:\n\n" +
 			"  [enabled]\n  name = \"alain@contoso.com\"\n  password = \"…\"\n  groups = [\"staff\"]\n  [disabled]\n  name = \"bea@contoso.com\"\n  password = \"…\"\n  [absent]\n  name = \"nobody@contoso.com\"\n\n" +
-			"and perhaps [no_password], with a name: an account without a main password.",
+			"and perhaps [no_password], with a name: an account without a main password. Whether a\nwatch tells of changes is tried with --change alone.",
 		Args: exactArgs("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.path = args[0]
@@ -57,6 +59,7 @@ func (a *app) pluginCheckCommand() *cobra.Command {
 	cmd.Flags().StringVar(&c.kind, "kind", "", "what it must be: `KIND` is store, directory, notifier or hook")
 	cmd.Flags().StringVar(&c.settings, "settings", "", "a `FILE` with its settings, as in [plugin.NAME.settings]")
 	cmd.Flags().StringVar(&c.accounts, "accounts", "", "a `FILE` with the accounts of a directory")
+	cmd.Flags().StringVar(&c.change, "change", "", "a `COMMAND` for sh that changes something about the account of [enabled], for a directory with a watch")
 	cmd.Flags().StringVar(&c.user, "user", "", "run it as the user `NAME`")
 	jsonFlag(cmd, &c.asJSON)
 	return cmd
@@ -134,7 +137,7 @@ type checkReport struct {
 
 type checkedCase struct {
 	Name   string `json:"name"`
-	Result string `json:"result"` // kept, broken or not-offered
+	Result string `json:"result"` // kept, broken, not-offered or not-tried
 	Broken string `json:"broken,omitempty"`
 }
 
@@ -143,9 +146,12 @@ func (r *checkReport) try(ctx context.Context, name string, check func(context.C
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
 	c := checkedCase{Name: name, Result: "kept"}
-	switch err := check(ctx); {
+	err := check(ctx)
+	switch {
 	case errors.Is(err, directorytest.ErrNotOffered), errors.Is(err, storetest.ErrNotOffered):
 		c.Result = "not-offered"
+	case errors.Is(err, directorytest.ErrNotTried):
+		c.Result = "not-tried"
 	case err != nil:
 		c.Result, c.Broken = "broken", err.Error()
 		r.Broken++
@@ -153,6 +159,9 @@ func (r *checkReport) try(ctx context.Context, name string, check func(context.C
 	r.Cases = append(r.Cases, c)
 	if r.show {
 		r.app.printf("%-12s %s\n", c.Result, line(c.Name))
+		if c.Result == "not-tried" {
+			r.app.printf("             %v; a watch is tried with --change\n", err)
+		}
 		if c.Broken != "" {
 			r.app.printf("             %s\n", strings.ToValidUTF8(line(c.Broken[:min(len(c.Broken), 1000)]), ""))
 		}
@@ -253,13 +262,19 @@ func (r *checkReport) after(s pluginhost.Status) {
 }
 
 func (r *checkReport) summary() string {
-	made := 0
+	made, untried := 0, 0
 	for _, c := range r.Cases {
-		if c.Result != "not-offered" {
+		switch c.Result {
+		case "not-offered":
+		case "not-tried":
+			untried++
+		default:
 			made++
 		}
 	}
 	switch {
+	case r.Broken == 0 && untried > 0:
+		return fmt.Sprintf("The %s keeps %d promises; %d could not be tried.", r.Kind, made, untried)
 	case r.Broken == 0:
 		return fmt.Sprintf("The %s keeps all of %d promises.", r.Kind, made)
 	case r.standard && r.Kind == string(pluginhost.KindDirectory):
@@ -270,8 +285,18 @@ func (r *checkReport) summary() string {
 
 // fixture reads the accounts that a directory is to have.
 func (c pluginCheck) fixture() (directorytest.Fixture, error) {
-	if c.accounts == "" {
-		return directorytest.Standard(), nil
+	f, err := directorytest.Standard(), error(nil)
+	if c.accounts != "" {
+		f, err = readFixture(c.accounts)
 	}
-	return readFixture(c.accounts)
+	if c.change != "" {
+		f.Change = func(ctx context.Context) error {
+			out, err := exec.CommandContext(ctx, "/bin/sh", "-c", c.change).CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("--change: %w: %.200q", err, out)
+			}
+			return nil
+		}
+	}
+	return f, err
 }

@@ -98,23 +98,28 @@ func partSpec(t testing.TB, part string, kind pluginhost.Kind, settings map[stri
 // behind them have tests of their own: CSV, Python, LDAP, etcd and PAM.
 func TestPluginCheckParts(t *testing.T) {
 	s := newSite(t)
-	for name, c := range map[string]struct{ path, kind, settings, promises string }{
-		"badger": {partPath(t, "badger"), "store", `dir = "` + s.path("badger") + `"`, "snapshot/"},
-		"local":  {partPath(t, "local"), "directory", "", "password/none-set"},
-		"hours":  {pluginPath(t, "hours"), "hook", "from = \"08:00\"\nto = \"18:00\"", "hook/check"},
-		"mail":   {pluginPath(t, "mail"), "notifier", "host = \"localhost\"\nfrom = \"door@contoso.com\"", "process/stays"},
+	for name, c := range map[string]struct{ path, kind, settings, promises, sum string }{
+		"badger": {partPath(t, "badger"), "store", `dir = "` + s.path("badger") + `"`, "snapshot/", "keeps all of"},
+		"local":  {partPath(t, "local"), "directory", "", "password/none-set", "1 could not be tried"},
+		"hours":  {pluginPath(t, "hours"), "hook", "from = \"08:00\"\nto = \"18:00\"", "hook/check", "keeps all of"},
+		"mail":   {pluginPath(t, "mail"), "notifier", "host = \"localhost\"\nfrom = \"door@contoso.com\"", "process/stays", "keeps all of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settings := s.path(name + ".toml")
 			writeFile(t, settings, c.settings)
 			r := s.run("", "plugin", "check", c.path, "--kind", c.kind, "--settings", settings)
-			if r.code != 0 || !strings.Contains(r.out, "keeps all of") || !strings.Contains(r.out, "kept         "+c.promises) {
+			if r.code != 0 || !strings.Contains(r.out, c.sum) || !strings.Contains(r.out, "kept         "+c.promises) {
 				t.Errorf("%s", r)
 			}
 		})
 	}
+	// Who has a watch is asked for what changes.
+	r := s.run("", "plugin", "check", partPath(t, "local"), "--change", "echo not here >&2; exit 5")
+	if r.code != 1 || !strings.Contains(r.out, "broken       watch/changes") || !strings.Contains(r.out, `--change: exit status 5: "not here\n"`) {
+		t.Errorf("%s", r)
+	}
 	// Not durable is what memory is, and nothing else.
-	r := s.run("", "plugin", "check", partPath(t, "memory"))
+	r = s.run("", "plugin", "check", partPath(t, "memory"))
 	if r.code != 1 || !strings.Contains(r.out, "broken       durable/") || !strings.Contains(r.out, "BREAKS 1 of") {
 		t.Errorf("%s", r)
 	}

@@ -15,6 +15,10 @@ import (
 // directory does not have. It is no fault.
 var ErrNotOffered = errors.New("the directory does not offer this")
 
+// ErrNotTried is what a Case says where the Fixture does not have what it takes.
+// Whether the directory keeps the promise is not known then.
+var ErrNotTried = errors.New("not tried")
+
 // A User is an account that the suite expects to find.
 type User struct {
 	Name     string
@@ -32,6 +36,10 @@ type Fixture struct {
 	// Code gives a security code of Enabled that was not used yet, if the
 	// directory is a CodeVerifier. Where it is nil, only refusals are checked.
 	Code func() string
+
+	// Change changes something about Enabled from outside, as its administrator
+	// does. A Watcher that is no Editor is tried with it; nil: it is not tried.
+	Change func(ctx context.Context) error
 }
 
 // Standard returns the accounts that Run expects.
@@ -89,7 +97,7 @@ func Run(t *testing.T, open func(tb testing.TB) directory.Directory) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			err := c.Check(ctx, open(t), Standard())
-			if errors.Is(err, ErrNotOffered) {
+			if errors.Is(err, ErrNotOffered) || errors.Is(err, ErrNotTried) {
 				t.Skip(err)
 			}
 			if err != nil {

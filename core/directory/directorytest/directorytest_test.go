@@ -151,3 +151,32 @@ func TestRun(t *testing.T) {
 		return d
 	})
 }
+
+// watchOnly hides what a directory offers beside its watch, as a plugin does.
+type watchOnly struct {
+	directory.Directory
+	directory.Watcher
+}
+
+// TestSuiteWatchesFromOutside: a watch that cannot be made to tell something is not
+// said to be right, and one that does not tell of a change from outside is found.
+func TestSuiteWatchesFromOutside(t *testing.T) {
+	for fault, right := range map[string]bool{"": true, "changes are not told": false, "changes name another": false} {
+		synctest.Test(t, func(t *testing.T) { // what waits in vain takes no time
+			d, err := newFake(t.Context(), fault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			f := Standard()
+			if err := watchChanges(ctx, watchOnly{d, d}, f); !errors.Is(err, ErrNotTried) {
+				t.Errorf("%s: nothing changes anything: %v", fault, err)
+			}
+			f.Change = func(ctx context.Context) error { return d.SetEnabled(ctx, f.Enabled.Name, true) }
+			if err := watchChanges(ctx, watchOnly{d, d}, f); (err == nil) != right {
+				t.Errorf("%s: %v", fault, err)
+			}
+		})
+	}
+}

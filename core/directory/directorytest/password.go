@@ -187,8 +187,11 @@ func codeWrong(ctx context.Context, d directory.Directory, f Fixture) error {
 
 func codeRightOnce(ctx context.Context, d directory.Directory, f Fixture) error {
 	v, ok := d.(directory.CodeVerifier)
-	if !ok || f.Code == nil {
+	switch {
+	case !ok:
 		return ErrNotOffered
+	case f.Code == nil:
+		return fmt.Errorf("%w: there is no code that is right", ErrNotTried)
 	}
 	code := f.Code()
 	if err := v.VerifyCode(ctx, f.Enabled.Name, code); err != nil {

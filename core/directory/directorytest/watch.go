@@ -21,12 +21,17 @@ func watcherCases() []Case {
 	}
 }
 
-// watchChanges needs an Editor to make the changes.
-func watchChanges(ctx context.Context, d directory.Directory, _ Fixture) error {
+// watchChanges needs an Editor to make the changes, or a Change of the Fixture.
+func watchChanges(ctx context.Context, d directory.Directory, f Fixture) error {
 	w, watches := d.(directory.Watcher)
 	e, edits := d.(editable)
-	if !watches || !edits {
+	switch {
+	case !watches:
 		return ErrNotOffered
+	case !edits && f.Change == nil:
+		return fmt.Errorf("%w: nothing changes an account meanwhile", ErrNotTried)
+	case !edits:
+		return watchOutside(ctx, w, f)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -61,6 +66,33 @@ func watchChanges(ctx context.Context, d directory.Directory, _ Fixture) error {
 		}
 	}
 	return nil
+}
+
+// watchOutside waits as long as ctx lasts: a directory may have to look for what
+// changed.
+func watchOutside(ctx context.Context, w directory.Watcher, f Fixture) error {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes, err := w.Watch(watching)
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	if err := f.Change(ctx); err != nil {
+		return fmt.Errorf("change %s from outside: %w", f.Enabled.Name, err)
+	}
+	for {
+		select {
+		case c, open := <-changes:
+			switch {
+			case !open:
+				return errors.New("the channel was closed")
+			case c.Reset || c.Name == f.Enabled.Name:
+				return nil
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("%s was changed from outside, and the watch never said so", f.Enabled.Name)
+		}
+	}
 }
 
 func watchCloses(ctx context.Context, d directory.Directory, _ Fixture) error {
