@@ -184,6 +184,7 @@ func strict(cmd *cobra.Command) {
 }
 
 func strictBelow(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance = 1 // with 2 it is "two-step off" for "two-step on"
 	onceEach(cmd.LocalNonPersistentFlags())
 	check := cmd.Args
 	if check == nil && cmd.HasSubCommands() {
@@ -195,10 +196,15 @@ func strictBelow(cmd *cobra.Command) {
 			if err == nil {
 				err = c.ValidateRequiredFlags()
 			}
-			if err != nil {
-				return usage(c, err)
+			if err == nil {
+				return nil
 			}
-			return nil
+			if c.HasSubCommands() && len(args) > 0 {
+				if near := c.SuggestionsFor(args[0]); len(near) > 0 { // and no list that pushes it off the screen
+					return usageError{fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))}
+				}
+			}
+			return usage(c, err)
 		}
 	}
 	if cmd.HasSubCommands() && !cmd.Runnable() {
