@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -26,7 +28,7 @@ func (a *app) configCheck() *cobra.Command {
 			f, err := loadWhole(args[0])
 			var warnings config.Faults
 			if err == nil {
-				warnings = f.Warnings()
+				warnings = append(f.Warnings(), notHere(f)...)
 			}
 			if asJSON {
 				var faults config.Faults
@@ -47,6 +49,23 @@ func (a *app) configCheck() *cobra.Command {
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// notHere tells of what the daemon does not start without and which is not here. It is
+// no fault: the disk may not be mounted, and the file be meant for another host. A
+// credential is there only while the daemon is.
+func notHere(f *config.File) (warnings config.Faults) {
+	info, err := os.Stat(f.DataDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		warnings = append(warnings, f.Fault(f.DataDir+" is not there, and the daemon does not start without it; is its disk mounted?", "data_dir"))
+	case err == nil && !info.IsDir():
+		warnings = append(warnings, f.Fault(f.DataDir+" is no folder, and the daemon does not start with it", "data_dir"))
+	}
+	if _, err := os.Stat(f.Keyring); errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(f.Keyring, "/run/credentials/") {
+		warnings = append(warnings, f.Fault(f.Keyring+" is not there, and the daemon does not start without it; restore it from its copy", "keyring"))
+	}
+	return warnings
 }
 
 // A faultJSON is one thing wrong at one line.
