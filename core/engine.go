@@ -54,7 +54,7 @@ type Options struct {
 // An Engine issues and verifies app passwords. Its methods may be called from
 // many goroutines; every error is an *Error.
 type Engine struct {
-	store     store.Store
+	store     *lateStore
 	directory directory.Directory
 	keys      *keyring.Keyring
 	opt       Options

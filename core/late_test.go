@@ -7,6 +7,7 @@ import (
 
 	"github.com/keywicket/keywicket/core"
 	"github.com/keywicket/keywicket/core/keyring"
+	"github.com/keywicket/keywicket/core/session"
 	"github.com/keywicket/keywicket/core/store"
 )
 
@@ -29,6 +30,28 @@ func TestLateStore(t *testing.T) {
 		time.Sleep(5 * time.Second) // of the bubble's clock
 		synctest.Wait()
 		must(t, f.try(text))
+	})
+}
+
+// TestLateStoreSessions: a device that was switched off while the store was away is
+// not told that its sessions are over, so that it says so again when they are known.
+func TestLateStoreSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		_, text := f.addAlain()
+		must(t, f.report(session.Starts, "1", f.signIn("vpn1", text), session.Report{}))
+		must(t, f.Close())
+		f.store.fail(store.ErrUnavailable)
+		f.opt.LateStore = true
+		f.open()
+		all := func([]byte) bool { return true }
+		wantKind(t, "away", f.ForgetSessions(f.ctx, "vpn1", all), core.KindUnavailable)
+		f.store.fail(nil)
+		time.Sleep(5 * time.Second) // of the bubble's clock
+		synctest.Wait()
+		f.wantSessions(1)
+		must(t, f.ForgetSessions(f.ctx, "vpn1", all))
+		f.wantSessions(0)
 	})
 }
 

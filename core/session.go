@@ -28,8 +28,12 @@ func (e *Engine) ReportSession(ctx context.Context, r session.Report) error {
 }
 
 // ForgetSessions ends every session of client whose handle is of what began
-// anew: a device that was switched off has none.
+// anew: a device that was switched off has none. The error is KindUnavailable
+// where the sessions of before are not read yet.
 func (e *Engine) ForgetSessions(ctx context.Context, client string, of func(handle []byte) bool) error {
+	if err := e.store.may(ctx); err != nil {
+		return storeError("forget sessions", err)
+	}
 	return sessionError("forget sessions", e.sessions.Forget(ctx, client, of))
 }
 
