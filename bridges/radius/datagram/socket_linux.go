@@ -65,17 +65,17 @@ type mmsghdr struct {
 
 // sendMessages is sendmmsg(2). It returns how many went out.
 //
-// As the socket is non-blocking, it is done without telling the scheduler of Go:
-// that would take the processor away from a goroutine whose system call lasts 20 µs,
-// which sending a batch does, and have another thread woken for it each time.
+// It never blocks, and so is done without telling the scheduler of Go: that would
+// take the processor away from a goroutine whose system call lasts 20 µs, which
+// sending a batch does, and have another thread woken for it each time.
 func sendMessages(fd uintptr, messages []mmsghdr) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&messages[0])), uintptr(len(messages)), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&messages[0])), uintptr(len(messages)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 
 // receiveMessages is recvmmsg(2), in the same way.
 func receiveMessages(fd uintptr, messages []mmsghdr) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&messages[0])), uintptr(len(messages)), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&messages[0])), uintptr(len(messages)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 
