@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -31,6 +32,9 @@ func outFDFlag(cmd *cobra.Command, s *secretOut) {
 func (s *secretOut) open(cmd *cobra.Command) error {
 	signal.Ignore(syscall.SIGPIPE)
 	if !cmd.Flags().Changed("out-fd") {
+		if closedStdout() {
+			return usage(cmd, errors.New("standard output is closed, and the secret would be lost; open it, or name a descriptor with --out-fd"))
+		}
 		return nil
 	}
 	if s.fd != 1 && s.fd < 3 {
@@ -45,6 +49,15 @@ func (s *secretOut) open(cmd *cobra.Command) error {
 	}
 	s.file = os.NewFile(uintptr(s.fd), "descriptor "+fmt.Sprint(s.fd))
 	return nil
+}
+
+// closedStdout says whether standard output was closed when the program began: Go
+// opens /dev/null in its place, for reading too, which no shell does.
+func closedStdout() bool {
+	var stat unix.Stat_t
+	mode, err := unix.FcntlInt(1, unix.F_GETFL, 0)
+	return err == nil && mode&unix.O_ACCMODE == unix.O_RDWR &&
+		unix.Fstat(1, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFCHR && stat.Rdev == unix.Mkdev(1, 3)
 }
 
 // elsewhere says whether secrets go to a descriptor of their own.

@@ -125,6 +125,12 @@ func TestC1SecretNotWritten(t *testing.T) {
 	if r := try(nil, readable, "app-password", "create", alain, "--name", "d", "--out-fd", "3"); r.code != 2 || !strings.Contains(r.err, "not open for writing") {
 		t.Error(r)
 	}
+	for _, verb := range []string{"create " + alain + " --name e", "rotate " + alain + " a"} {
+		c := exec.Command("sh", "-c", "exec keywicket app-password "+verb+" --socket "+s.socket()+" >&-")
+		if out, _ := c.CombinedOutput(); c.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "standard output is closed") {
+			t.Errorf("%s with standard output closed: %s", verb, out)
+		}
+	}
 	if out := s.ok("", "app-password", "list", alain); strings.Count(out, "\n") != 5 || strings.Contains(out, " d ") {
 		t.Errorf("want the first one, a, b and c:\n%s", out)
 	}
