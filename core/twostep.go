@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -34,12 +37,21 @@ const (
 var wrongCodes = rate{burst: 5, perSecond: 1.0 / 120}
 
 // A Confirmation is what an account is given when it turns two-step
-// verification on. Its texts are nowhere else.
+// verification on. Its texts are nowhere else, and it prints and logs without them.
 type Confirmation struct {
 	First     *AppPassword // nil if it was given none (rule A5)
 	FirstText secret.Text
 	Recovery  []string // codes that work once each, where the app is lost
 }
+
+// String returns how many recovery codes there are, and none of them.
+func (c Confirmation) String() string { return fmt.Sprintf("[%d recovery codes]", len(c.Recovery)) }
+
+// Format implements fmt.Formatter for every verb.
+func (c Confirmation) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue implements slog.LogValuer.
+func (c Confirmation) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Enroll begins two-step verification: it returns the otpauth URI for the
 // owner's authenticator app. Nothing changes until Confirm, also where it is
