@@ -34,7 +34,6 @@ func enrolled(t *testing.T, edit func(*fixture)) (*fixture, string, core.Confirm
 
 // TestA5FirstInOneWrite: turning two-step verification on, the recovery codes
 // and the first app password are one write.
-
 func TestA5FirstInOneWrite(t *testing.T) {
 	f := newFixture(t, nil)
 	_, err := f.AddAccount(f.ctx, alain, nil, nil)

@@ -160,7 +160,7 @@ func (r *checkReport) try(ctx context.Context, name string, check func(context.C
 	if r.show {
 		r.app.printf("%-12s %s\n", c.Result, line(c.Name))
 		if c.Result == "not-tried" {
-			r.app.printf("             %v; a watch is tried with --change\n", err)
+			r.app.printf("             %s\n", line(err.Error()))
 		}
 		if c.Broken != "" {
 			r.app.printf("             %s\n", strings.ToValidUTF8(line(c.Broken[:min(len(c.Broken), 1000)]), ""))
@@ -201,7 +201,10 @@ func (r *checkReport) run(ctx context.Context, host *pluginhost.Host, name strin
 			}
 			return h.Observe(ctx, []sdk.Event{{Time: time.Now(), Kind: "attempt", Account: "keywicket-suite@example.org", Result: "granted"}})
 		})
-	default: // a notice would go to somebody
+	default:
+		r.try(ctx, "notify/delivers", func(context.Context) error {
+			return fmt.Errorf("%w: a notice would go to somebody", directorytest.ErrNotTried)
+		})
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func watchChanges(ctx context.Context, d directory.Directory, f Fixture) error {
 	case !watches:
 		return ErrNotOffered
 	case !edits && f.Change == nil:
-		return fmt.Errorf("%w: nothing changes an account meanwhile", ErrNotTried)
+		return fmt.Errorf("%w: there is no command (--change) that changes an account meanwhile", ErrNotTried)
 	case !edits:
 		return watchOutside(ctx, w, f)
 	}
