@@ -247,6 +247,15 @@ func TestExitStdinClosed(t *testing.T) {
 	}
 }
 
+// What was tried is said once.
+func TestAuditCannotBeOpened(t *testing.T) {
+	s := newSite(t)
+	writeFile(t, s.path("data/audit"), "")
+	if r := s.refused(3, "not a directory", "", "serve", "--config", s.config()); strings.Count(r.err, "open the audit log") != 1 {
+		t.Error(r)
+	}
+}
+
 // An address that this host has not is not another program's.
 func TestMetricsAddress(t *testing.T) {
 	s := newSite(t, "[metrics]", `listen = "192.0.2.77:9812"`)

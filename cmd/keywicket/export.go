@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -62,7 +63,7 @@ func (a *app) export(ctx context.Context, d daemonClient, alive func(), format s
 	for {
 		r, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return errors.Join(w.end(), buffered.Flush())
+			return cmp.Or(w.end(), buffered.Flush()) // the second would say the same again
 		}
 		if err != nil {
 			return &partialError{fmt.Sprintf("%s; after %d accounts the export is not whole", reasonOf(ctx, err), done), errors.Join(endedBy(ctx, err), w.end(), buffered.Flush())}

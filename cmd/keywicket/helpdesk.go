@@ -91,22 +91,13 @@ func (f *listFilter) parse() (err error) {
 	if r.ExpiringWithinSeconds, err = parseSeconds(f.expiringSoon); err != nil {
 		return err
 	}
-	if r.Status != "" && !isStatus(r.Status) {
-		return fmt.Errorf("%q is no status; there are %v", r.Status, core.Statuses())
+	if err := knownWord("status", core.Status(r.Status), core.Statuses()); err != nil {
+		return err
 	}
 	if r.DeletedStillTried && (r.UnusedForSeconds > 0 || r.ExpiringWithinSeconds > 0 || r.Status != "") {
 		return errors.New("--deleted-still-tried is about app passwords that are gone; the other flags but --at-limit are about those that are there")
 	}
 	return nil
-}
-
-func isStatus(text string) bool {
-	for _, s := range core.Statuses() {
-		if string(s) == text {
-			return true
-		}
-	}
-	return false
 }
 
 // parseSeconds reads a duration of whole seconds; "" is 0.

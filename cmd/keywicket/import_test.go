@@ -158,7 +158,7 @@ func TestImportUsage(t *testing.T) {
 		{"app-password list a --all", "", 2, "leave USER out"},
 		{"app-password list a --at-limit", "", 2, "say --all too"},
 		{"app-password list --all --unused-for soon", "", 2, "no duration"},
-		{"app-password list --all --status gone", "", 2, "is no status"},
+		{"app-password list --all --status gone", "", 2, `there is no "gone"; there are active, suspended, expired, unused-expired, denied`},
 		{"app-password list --all --deleted-still-tried --status active", "", 2, "that are gone"},
 		{"review nobody@contoso.com", "", 1, `there is no account "nobody@contoso.com"`},
 		{"review a b", "", 2, "too many"},

@@ -138,7 +138,7 @@ func unavailable(op string, err error) error {
 	if err == nil || errors.As(err, &e) {
 		return err
 	}
-	return &core.Error{Op: op, Kind: core.KindUnavailable, Err: fmt.Errorf("%s: %w", op, err)}
+	return &core.Error{Op: op, Kind: core.KindUnavailable, Err: err}
 }
 
 // Record takes e to be written. It never waits for the disk. An error says
