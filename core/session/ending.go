@@ -54,6 +54,7 @@ type request struct {
 	over   time.Time          // when it was known what came of it
 	cancel context.CancelFunc // nil before the client is asked
 	spared bool               // its app password holds again
+	lost   bool               // its session found no room any more: nobody knows whether it is over
 }
 
 // stop ends the asking: the session is over, or may go on.
@@ -317,7 +318,7 @@ func (t *Table) ended(q *request, outcome Outcome, detail string) {
 func (t *Table) settle(q *request, outcome Outcome, detail string) {
 	q.row.request = nil
 	switch {
-	case t.all[q.row.key] != q.row: // the client has told that it is over
+	case t.all[q.row.key] != q.row && !q.lost: // the client has told that it is over
 		outcome, detail = Ended, ""
 	case outcome == Ended:
 		t.end(q.row)

@@ -260,17 +260,13 @@ func (t *Table) add(added *row) {
 	if len(t.all) >= maxSessions {
 		t.thin()
 	}
-	if len(t.all) >= maxSessions { // those of the client that has the most are all being ended
-		t.lost++
-		return
-	}
 	t.all[added.key] = added
 	t.accounts.add(added.Account, added)
 	t.clients.add(added.Client, added)
 }
 
 // thin takes the oldest sessions from the client that has the most, so that
-// none can push out what others have.
+// none can push out what others have. What is being ended goes last.
 func (t *Table) thin() {
 	var most map[*row]struct{}
 	for _, of := range t.clients {
@@ -278,12 +274,21 @@ func (t *Table) thin() {
 			most = of
 		}
 	}
-	byAge := slices.SortedFunc(maps.Keys(most), func(a, b *row) int { return a.seen.Compare(b.seen) })
-	for _, old := range byAge[:max(1, len(byAge)/64)] {
-		if old.request == nil {
-			t.lost++
-			t.remove(old)
+	order := func(a, b *row) int {
+		switch {
+		case a.request == nil && b.request != nil:
+			return -1
+		case a.request != nil && b.request == nil:
+			return 1
 		}
+		return a.seen.Compare(b.seen)
+	}
+	for _, old := range slices.SortedFunc(maps.Keys(most), order)[:max(1, len(most)/64)] {
+		if old.request != nil {
+			old.request.lost = true
+		}
+		t.lost++
+		t.remove(old)
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keywicket/keywicket/core/session"
@@ -239,7 +241,7 @@ func TestOfOneAreBounded(t *testing.T) {
 }
 
 // TestAllAreBounded: the client that has the most sessions gives way, the oldest
-// first. Nothing gives way that is being ended: then there is no more room.
+// first, and last what is being ended.
 func TestAllAreBounded(t *testing.T) {
 	const most, few = 100_000, 500
 	try(t, func(t *testing.T, f *fixture) {
@@ -288,9 +290,41 @@ func TestAllAreBounded(t *testing.T) {
 			_, err := f.Endings(gone, fmt.Sprint(account), time.Now())
 			must(t, err)
 		}
-		report("large")
-		if known, now := f.Stats(); known != most || now != lost+1 {
-			t.Errorf("%d known, %d lost", known, now)
+		device = "newest"
+		report("small")
+		known, now := f.Stats()
+		if now -= lost; now == 0 || known+int(now) != most+1 || !slices.ContainsFunc(f.List(""), func(s session.Session) bool { return s.Device == device }) {
+			t.Errorf("%d known, %d lost, of which all were being ended", known, now)
+		}
+		for device = "fresh"; known < most; known++ {
+			report("large")
+		}
+		report("small")
+		fresh := 0
+		for _, s := range f.List("") {
+			if s.Device == "fresh" && s.Client == "large" {
+				fresh++
+			}
+		}
+		if fresh != 0 {
+			t.Errorf("%d are left that are not being ended, and gave way last", fresh)
+		}
+
+		x := newEnder()
+		x.wait = make(chan struct{})
+		f.EndWith(x)
+		ctx, stop := context.WithCancel(f.ctx)
+		defer stop()
+		go f.Table.Run(ctx)
+		synctest.Wait()
+		told := f.told()
+		for _, n := range told {
+			if n.Outcome != session.Unanswered {
+				t.Fatalf("%+v is what came of a session that is lost", n)
+			}
+		}
+		if len(told) == 0 {
+			t.Error("nobody is told of what was lost")
 		}
 	})
 }
