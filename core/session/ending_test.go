@@ -74,6 +74,23 @@ func TestEndsALateStart(t *testing.T) {
 	})
 }
 
+// TestEndsWhatIsDeletedMeanwhile: so is one whose app password is deleted after it
+// was looked at, and before the session is known.
+func TestEndsWhatIsDeletedMeanwhile(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		x := newEnder()
+		f.EndWith(x)
+		token := f.grant("vpn1", tv)
+		f.stood = func() { f.gone[tv.AppPassword] = true }
+		must(t, f.tell(session.Starts, "late", token, session.Report{Device: "late"}))
+		synctest.Wait()
+		if got := x.were(); got != "late" {
+			t.Errorf("asked to end %q", got)
+		}
+		f.want(0, f.Table)
+	})
+}
+
 // TestEndingFails: a client that refuses or says nothing keeps the session in
 // the list, is told of, and is asked again, later each time.
 func TestEndingFails(t *testing.T) {

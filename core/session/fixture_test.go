@@ -38,6 +38,7 @@ type fixture struct {
 	mu      sync.Mutex
 	gone    map[[8]byte]bool // app passwords that do not hold
 	away    error            // what Standing says, if not nil
+	stood   func()           // runs after Standing has said something, if not nil
 	ended   []session.Ending
 	damaged []string
 }
@@ -101,7 +102,11 @@ func (f *fixture) standing(_ context.Context, account string) (session.Standing,
 	return func(of session.Owner) (string, bool) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		return "called " + string(of.AppPassword[:1]), !f.gone[of.AppPassword]
+		holds := !f.gone[of.AppPassword]
+		if f.stood != nil {
+			f.stood()
+		}
+		return "called " + string(of.AppPassword[:1]), holds
 	}, nil
 }
 

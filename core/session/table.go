@@ -109,19 +109,19 @@ func (t *Table) Report(ctx context.Context, r Report) error {
 	if !tied && !t.knows(key) {
 		return ErrUntied
 	}
-	name, holds := "", true
-	if tied && !t.knowsAs(key, of.Owner) {
+	name, fresh := "", tied && !t.knowsAs(key, of.Owner)
+	if fresh {
 		standing, err := t.opt.Standing(ctx, of.Account)
 		if err != nil {
 			return err
 		}
-		name, holds = standing(of.Owner)
+		name, _ = standing(of.Owner)
 	}
 	account, ok := t.take(key, r, of, name)
 	if !ok {
 		return ErrUntied
 	}
-	if !holds { // it was deleted before the client told of the session
+	if fresh { // its app password may have been deleted before, or meanwhile
 		t.Suspect(account)
 	}
 	if r.Event == GoesOn {
