@@ -110,3 +110,23 @@ func TestInterruptedInput(t *testing.T) {
 	}
 	s.ok("", "user", "show", alain)
 }
+
+// Somebody who is there is asked before app passwords are lost.
+func TestRestoreAsks(t *testing.T) {
+	s := startSite(t)
+	s.enroll(alain)
+	s.ok("", "backup", s.path("backup"))
+	later := s.create(alain, "Later")
+	s.stop()
+	side, shown := openTerminal(t)
+	c := exec.Command("keywicket", "restore", s.path("backup"), "--config", s.config())
+	c.Stdin, c.Stdout, c.Stderr = side, side, side
+	p := start(t, c)
+	until(t, "it asks", func() bool { return strings.HasSuffix(shown(), "Go on? [y/N] ") || p.hasEnded() })
+	p.signal(t, syscall.SIGINT)
+	if code := p.wait(t); code != 1 || !strings.Contains(shown(), "1 app passwords that were made after it will not work any more") {
+		t.Errorf("exit code %d: %s", code, shown())
+	}
+	s.start()
+	s.verdict(t, later.Password, "")
+}

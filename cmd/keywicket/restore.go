@@ -94,12 +94,15 @@ func (a *app) restore(ctx context.Context, request restoreRequest) error {
 	return nil
 }
 
-// confirmRestore asks before app passwords are lost, and before some could come back.
+// confirmRestore asks before some app passwords could come back, and, where somebody
+// is there to be asked, before some are lost: the store that has them is kept.
 func (a *app) confirmRestore(ctx context.Context, report backup.Report, request restoreRequest) error {
 	question := ""
 	if n := len(report.Later); n > 0 && !request.yes {
 		fmt.Fprintf(a.err, "The backup is of %s. %d app passwords that were made after it will not work any more.\n", shownTime(report.Backup.Time), n)
-		question = "Go on?"
+		if a.atTerminal() {
+			question = "Go on?"
+		}
 	}
 	if n := len(report.Unsure); n > 0 && !request.suspend {
 		a.printUnsure(report)
