@@ -166,7 +166,7 @@ func (o Options) withDefaults() Options {
 }
 
 // Close writes what was collected, and stops what Open started. It does not
-// close the store.
+// close the store. Stop asking before: what a sign-in notes later is lost.
 func (e *Engine) Close() error {
 	e.stop()
 	e.done.Wait()
