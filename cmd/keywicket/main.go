@@ -149,6 +149,11 @@ func newRoot(std stdio) *cobra.Command {
 		a.pluginCommand(),
 	)
 	root.InitDefaultCompletionCmd() // now, so that it is strict too
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		for _, shell := range completion.Commands() {
+			shell.Args = exactArgs("")
+		}
+	}
 	root.SetHelpCommand(helpCommand())
 	strict(root)
 	return root

@@ -25,7 +25,7 @@ import (
 
 // steps are the steps of a restore that replaces a store, in their order.
 func steps() []string {
-	return []string{"marked", "filled", "built", "recorded", "unmarked", "exchanged", "kept"}
+	return []string{"tried", "marked", "filled", "built", "recorded", "unmarked", "exchanged", "kept"}
 }
 
 // A halfway is a site whose store has gone on since its backup, stopped.

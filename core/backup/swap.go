@@ -95,22 +95,19 @@ func (r *Restore) clear(marked bool) error {
 
 // tryExchange finds out whether directories can be exchanged here.
 func (r *Restore) tryExchange() (err error) {
-	if r.report.Kept == "" {
-		return nil
-	}
-	dir, err := os.MkdirTemp(r.opt.DataDir, "store.restoring.try-")
-	if err != nil {
+	dir := r.path(restoringDir + ".try")
+	if err := os.RemoveAll(dir); err != nil || r.report.Kept == "" { // of one that was killed
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-	if err := errors.Join(os.Mkdir(a, 0o700), os.Mkdir(b, 0o700)); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Mkdir(a, 0o700), os.Mkdir(b, 0o700)); err != nil {
 		return err
 	}
 	if err := exchange(a, b); err != nil {
 		return fmt.Errorf("the file system of %s cannot exchange two directories in one step (%w): use another for data_dir, or move %s away yourself and restore then", r.opt.DataDir, err, r.path(storeDir))
 	}
-	return nil
+	return r.finishStep("tried")
 }
 
 // build makes the new store.
