@@ -144,8 +144,9 @@ func strangers(names []string) (unknown []string) {
 	if err != nil {
 		return nil
 	}
+	lines := "\n" + string(text)
 	for _, name := range names {
-		if !strings.Contains("\n"+string(text), "\n"+name+":") {
+		if !strings.Contains(lines, "\n"+name+":") {
 			unknown = append(unknown, name)
 		}
 	}

@@ -58,37 +58,28 @@ func TestEnds(t *testing.T) {
 }
 
 // TestEndsALateStart: a client that tells of a session only after its app
-// password was deleted is told to end it.
+// password was deleted is told to end it, also where that happens after it was
+// looked at and before the session is known.
 func TestEndsALateStart(t *testing.T) {
-	try(t, func(t *testing.T, f *fixture) {
-		x := newEnder()
-		f.EndWith(x)
-		token := f.grant("vpn1", tv)
-		f.take(tv)
-		must(t, f.tell(session.Starts, "late", token, session.Report{Device: "late"}))
-		synctest.Wait()
-		if got := x.were(); got != "late" {
-			t.Errorf("asked to end %q", got)
-		}
-		f.want(0, f.Table)
-	})
-}
-
-// TestEndsWhatIsDeletedMeanwhile: so is one whose app password is deleted after it
-// was looked at, and before the session is known.
-func TestEndsWhatIsDeletedMeanwhile(t *testing.T) {
-	try(t, func(t *testing.T, f *fixture) {
-		x := newEnder()
-		f.EndWith(x)
-		token := f.grant("vpn1", tv)
-		f.stood = func() { f.gone[tv.AppPassword] = true }
-		must(t, f.tell(session.Starts, "late", token, session.Report{Device: "late"}))
-		synctest.Wait()
-		if got := x.were(); got != "late" {
-			t.Errorf("asked to end %q", got)
-		}
-		f.want(0, f.Table)
-	})
+	for name, deleted := range map[string]func(f *fixture){
+		"before":    func(f *fixture) { f.take(tv) },
+		"meanwhile": func(f *fixture) { f.stood = func() { f.gone[tv.AppPassword] = true } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			try(t, func(t *testing.T, f *fixture) {
+				x := newEnder()
+				f.EndWith(x)
+				token := f.grant("vpn1", tv)
+				deleted(f)
+				must(t, f.tell(session.Starts, "late", token, session.Report{Device: "late"}))
+				synctest.Wait()
+				if got := x.were(); got != "late" {
+					t.Errorf("asked to end %q", got)
+				}
+				f.want(0, f.Table)
+			})
+		})
+	}
 }
 
 // TestEndingFails: a client that refuses or says nothing keeps the session in

@@ -274,15 +274,13 @@ func (t *Table) thin() {
 			most = of
 		}
 	}
-	order := func(a, b *row) int {
-		switch {
-		case a.request == nil && b.request != nil:
-			return -1
-		case a.request != nil && b.request == nil:
+	late := func(r *row) int {
+		if r.request != nil {
 			return 1
 		}
-		return a.seen.Compare(b.seen)
+		return 0
 	}
+	order := func(a, b *row) int { return cmp.Or(late(a)-late(b), a.seen.Compare(b.seen)) }
 	for _, old := range slices.SortedFunc(maps.Keys(most), order)[:max(1, len(most)/64)] {
 		if old.request != nil {
 			old.request.lost = true

@@ -89,9 +89,9 @@ type Result struct {
 	Answered uint64 // of those; it should be none
 
 	// Latencies are of requests that were answered, repeats included, until the
-	// kernel had the reply. With a Rate
-	// they count from when a request was due, whatever held it up: else a server
-	// that stands still would be asked less, and look faster than it is.
+	// kernel had the reply. With a Rate they count from when a request was due,
+	// whatever held it up: else a server that stands still would be asked less, and
+	// look faster than it is.
 	Latencies Latencies
 
 	Answers Latencies // the same, but from when the request was first sent
