@@ -13,7 +13,6 @@ import (
 
 const (
 	minSecret    = 16 // octets; RFC 2865, section 3
-	goodSecret   = 24
 	maxSecret    = 256
 	maxSecrets   = 2
 	maxNameOctet = 64
@@ -33,29 +32,24 @@ func (f Fault) Error() string {
 	return fmt.Sprintf("radius: client %q: %s: %s", f.Client, f.Field, f.Text)
 }
 
-// Check returns every fault of c, and what is allowed but should be known.
-// Listen and Reload take a Config without faults, and log the warnings.
-func (c *Config) Check() (faults, warnings []Fault) {
+// Check returns every fault of c. Listen and Reload take a Config without.
+func (c *Config) Check() []Fault {
 	k := checker{names: map[string]bool{}, owner: map[netip.Prefix]string{}}
 	k.server(c)
 	for i := range c.Clients {
 		k.client(&c.Clients[i], i)
 	}
-	return k.faults, k.warnings
+	return k.faults
 }
 
 type checker struct {
-	faults, warnings []Fault
-	names            map[string]bool
-	owner            map[netip.Prefix]string // who said a prefix first
+	faults []Fault
+	names  map[string]bool
+	owner  map[netip.Prefix]string // who said a prefix first
 }
 
 func (k *checker) fault(client, field, format string, args ...any) {
 	k.faults = append(k.faults, Fault{client, field, fmt.Sprintf(format, args...)})
-}
-
-func (k *checker) warn(client, field, format string, args ...any) {
-	k.warnings = append(k.warnings, Fault{client, field, fmt.Sprintf(format, args...)})
 }
 
 func (k *checker) server(c *Config) {
@@ -75,9 +69,6 @@ func (k *checker) server(c *Config) {
 	case "", RealmKeep, RealmStrip:
 	default:
 		k.fault("", "realm", `%q is neither "keep" nor "strip"`, c.Realm)
-	}
-	if len(c.Clients) == 0 {
-		k.warn("", "client", "there is no client, so every request will be ignored")
 	}
 }
 
@@ -111,27 +102,18 @@ func (k *checker) client(c *Client, i int) {
 	}
 	k.prefixes(c, name)
 	k.secrets(c, name)
-	k.signing(c, name)
-	k.methods(c, name)
-	if c.FailuresPerSecond < 0 || c.FailuresPerSecond > maxFailuresPerSecond {
-		k.fault(name, "failures_per_second", "%d is not between 1 and %d", c.FailuresPerSecond, maxFailuresPerSecond)
+	switch c.RequireMessageAuthenticator {
+	case RequireAlways, RequireAuto, RequireNever:
+	default:
+		k.fault(name, "require_message_authenticator", "%d is no requirement", c.RequireMessageAuthenticator)
 	}
-}
-
-func (k *checker) methods(c *Client, name string) {
 	for _, m := range c.Methods {
 		if !slices.Contains(proof.Methods(), m) {
 			k.fault(name, "methods", "%q is no method; there are %q", m, proof.Methods())
 		}
 	}
-	const field = "allow_insecure_mschap"
-	switch listed := slices.Contains(c.Methods, proof.MethodMSCHAPv2); {
-	case listed && c.AllowInsecureMSCHAP:
-		k.warn(name, field, "this client uses MS-CHAPv2 outside a tunnel: whoever captures one sign-in can compute what opens everything that its app password is for with MS-CHAPv2; put a tunnel around it as soon as the client can")
-	case listed:
-		k.warn(name, "methods", "mschapv2 has no effect: outside a tunnel it wants allow_insecure_mschap, and there are no tunnels yet")
-	case c.AllowInsecureMSCHAP:
-		k.warn(name, field, "it has no effect, because mschapv2 is not among the methods")
+	if c.FailuresPerSecond < 0 || c.FailuresPerSecond > maxFailuresPerSecond {
+		k.fault(name, "failures_per_second", "%d is not between 1 and %d", c.FailuresPerSecond, maxFailuresPerSecond)
 	}
 }
 
@@ -182,33 +164,10 @@ func (k *checker) secrets(c *Client, name string) {
 			k.fault(name, field, "it is the same as the new one")
 		case n < minSecret && !c.AllowWeakSecret:
 			k.fault(name, field, "the shared secret has %d octets, and under %d it can be found by trying; make one with keywicket client new %s, or set allow_weak_secret = true", n, minSecret, name)
-		case n < minSecret:
-			k.warn(name, field, "the shared secret has %d octets; whoever sees one packet can find it by trying", n)
-		case n < goodSecret:
-			k.warn(name, field, "the shared secret has %d octets; %d or more are better", n, goodSecret)
 		}
 	}
 	if len(c.Secrets) > 1 && c.OldUntil.IsZero() {
 		k.fault(name, "old_secret_until", "nothing says until when the old secret is taken")
-	}
-}
-
-func (k *checker) signing(c *Client, name string) {
-	const field = "require_message_authenticator"
-	switch c.RequireMessageAuthenticator {
-	case RequireAlways:
-	case RequireAuto:
-		k.warn(name, field, "until this client's first valid Message-Authenticator, requests in its name can be forged")
-	case RequireNever:
-		k.warn(name, field, "requests in the name of this client can be forged; what has a Proxy-State and no Message-Authenticator is dropped")
-	default:
-		k.fault(name, field, "%d is no requirement", c.RequireMessageAuthenticator)
-	}
-	if c.AllowUnsignedProxyState {
-		k.warn(name, "limit_proxy_state", "off: replies to this client can be forged (CVE-2024-3596)")
-	}
-	if c.AllowReplayedAuthenticator {
-		k.warn(name, "allow_repeated_authenticator", "a recorded request of this client is answered again when somebody sends it again")
 	}
 }
 

@@ -88,16 +88,12 @@ func newServer(config Config, v Verifier, memory Memory, log *slog.Logger) (*Ser
 
 // prepare checks config and makes a table of it.
 func (s *Server) prepare(config Config, before *table) (*table, error) {
-	faults, warnings := config.Check()
-	if len(faults) > 0 {
+	if faults := config.Check(); len(faults) > 0 {
 		var all []error
 		for _, f := range faults {
 			all = append(all, f)
 		}
 		return nil, errors.Join(all...)
-	}
-	for _, w := range warnings {
-		s.log.Warn("radius: "+w.Text, "client", w.Client, "field", w.Field)
 	}
 	t := newTable(config, before)
 	s.recall(t)

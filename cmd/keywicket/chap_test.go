@@ -108,7 +108,7 @@ func TestInsecureMSCHAP(t *testing.T) {
 	s.start()
 	s.enroll(alain)
 	vpn := s.create(alain, "Laptop", "--profile", "vpn")
-	const warning = "this client uses MS-CHAPv2 outside a tunnel"
+	const warning = "MS-CHAPv2 outside a tunnel: whoever captures"
 	for start := 1; start <= 2; start++ {
 		if n := strings.Count(s.log(), warning); n != start {
 			t.Errorf("%d warnings after %d starts:\n%s", n, start, s.log())

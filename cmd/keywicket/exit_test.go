@@ -261,3 +261,26 @@ func TestMetricsAddress(t *testing.T) {
 	s := newSite(t, "[metrics]", `listen = "192.0.2.77:9812"`)
 	s.refused(1, "this host has no such address; mend [metrics] listen", "", "serve", "--config", s.config())
 }
+
+// What is insecure is said at every start, with its line, and once.
+func TestInsecureIsSaidOnce(t *testing.T) {
+	s := newSite(t, "[radius.client.old]", `address = ["192.0.2.1"]`, `secret_file = "old.secret"`, "allow_insecure_mschap = true",
+		"require_message_authenticator = false", "allow_weak_secret = true", "allow_repeated_authenticator = true")
+	writeFile(t, s.path("old.secret"), "short\n")
+	s.start()
+	s.stop()
+	said := map[string]int{}
+	for line := range strings.Lines(s.log()) {
+		if _, key, is := strings.Cut(line, ": radius.client.old."); is {
+			key, _, _ = strings.Cut(key, ":")
+			said[key]++
+		} else if strings.Contains(line, `"WARN"`) {
+			t.Error(line)
+		}
+	}
+	for _, key := range []string{"allow_insecure_mschap", "require_message_authenticator", "allow_weak_secret", "allow_repeated_authenticator"} {
+		if said[key] != 1 {
+			t.Errorf("%s is said %d times:\n%s", key, said[key], s.log())
+		}
+	}
+}

@@ -217,8 +217,7 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 	if len(faults) > 0 {
 		return c, faults
 	}
-	found, _ := c.Check()
-	for _, fault := range found {
+	for _, fault := range c.Check() {
 		key := []string{"radius", fault.Field}
 		if fault.Client != "" {
 			key = []string{"radius", "client", fault.Client, fault.Field}

@@ -411,7 +411,7 @@ func TestWarnings(t *testing.T) {
 	}
 	want := []string{
 		"pam.users", "profile.tiny.services", "radius.client.any.require_message_authenticator", "radius.client.vpn1.require_message_authenticator",
-		"radius.client.vpn1.allow_weak_secret", "radius.client.vpn1.allow_insecure_mschap",
+		"radius.client.vpn1.allow_weak_secret", "radius.client.vpn1.allow_repeated_authenticator", "radius.client.vpn1.allow_insecure_mschap",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

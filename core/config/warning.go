@@ -72,11 +72,16 @@ func (f *File) Warnings() []Fault {
 		all = append(all, f.odd(c)...)
 		all = append(all, f.readable(c, "secret", c.SecretFile, c.InlineSecret)...)
 		all = append(all, f.readable(c, "old_secret", c.OldSecretFile, c.InlineOldSecret)...)
-		if c.AllowInsecureMSCHAP {
-			all = append(all, f.Fault("MS-CHAPv2 outside a tunnel can be broken by whoever captures it", "radius", "client", c.Name, "allow_insecure_mschap"))
+		if c.AllowRepeatedAuthenticator {
+			all = append(all, f.Fault("a recorded request is answered again when somebody sends it again; take it out as soon as the device has been mended", "radius", "client", c.Name, "allow_repeated_authenticator"))
 		}
-		if slices.Contains(c.Methods, MethodMSCHAPv2) && !c.AllowInsecureMSCHAP {
+		switch listed := slices.Contains(c.Methods, MethodMSCHAPv2); {
+		case listed && c.AllowInsecureMSCHAP:
+			all = append(all, f.Fault("MS-CHAPv2 outside a tunnel: whoever captures one sign-in can compute what opens everything that its app password is for with MS-CHAPv2; put a tunnel around it as soon as the client can", "radius", "client", c.Name, "allow_insecure_mschap"))
+		case listed:
 			all = append(all, f.Fault("mschapv2 has no effect: outside a tunnel it wants allow_insecure_mschap, and there are no tunnels yet", "radius", "client", c.Name, "methods"))
+		case c.AllowInsecureMSCHAP:
+			all = append(all, f.Fault("it has no effect, because mschapv2 is not among the methods", "radius", "client", c.Name, "allow_insecure_mschap"))
 		}
 	}
 	return all
