@@ -268,6 +268,54 @@ func TestG6(t *testing.T) {
 	f.until("tried again", func(s pluginhost.Status) bool { return s.Restarts > 5 })
 }
 
+// A Set of one that runs is no token for its next end, which waits as every other
+// does. One that is being started is tried at once after a start that fails.
+func TestG6Set(t *testing.T) {
+	long := pluginhost.Restart{First: time.Hour, Most: time.Hour}
+	f := run(t, pluginhost.KindStore, "store", long, nil).wait()
+	set := func() {
+		t.Helper()
+		if err := f.Set(f.ctx, []pluginhost.Spec{f.spec}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set()
+	kill(t, f.status().PID)
+	f.until("waiting", func(s pluginhost.Status) bool { return s.State == pluginhost.StateWaiting && s.Restarts == 1 })
+	set()
+	f.until("tried at once", func(s pluginhost.Status) bool { return s.State == pluginhost.StateRunning && s.Restarts == 1 })
+
+	dir := t.TempDir()
+	f = run(t, pluginhost.KindStore, "store", long, func(s *pluginhost.Spec) {
+		s.Path = filepath.Join(dir, "script")
+		script := "#!/bin/sh\nuntil [ -e " + dir + "/go ]; do sleep 0.02; done\nexit 1\n"
+		err := os.WriteFile(s.Path, []byte(script), 0o755)
+		if err == nil {
+			s.SHA256, err = pluginhost.Sum(s.Path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	set()
+	if err := os.WriteFile(dir+"/go", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.until("tried twice", func(s pluginhost.Status) bool { return s.State == pluginhost.StateWaiting && s.Restarts == 2 })
+}
+
+// The ends of the program before do not count against the next one.
+func TestG6Swap(t *testing.T) {
+	f := run(t, pluginhost.KindStore, "store", pluginhost.Restart{First: time.Millisecond, Crashes: 2, Quarantine: time.Hour}, nil).wait()
+	kill(t, f.status().PID)
+	f.until("started anew", func(s pluginhost.Status) bool { return s.State == pluginhost.StateRunning && s.Restarts == 1 })
+	if err := f.Set(f.ctx, []pluginhost.Spec{specOf(t, pluginhost.KindStore, "store")}); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, f.status().PID)
+	f.until("started anew", func(s pluginhost.Status) bool { return s.State == pluginhost.StateRunning && s.Restarts == 2 })
+}
+
 // TestG7: an answer that is too large is none, and whatever a plugin says, the
 // log takes 100 lines a second of it, cut and quoted.
 func TestG7(t *testing.T) {

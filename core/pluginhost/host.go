@@ -102,13 +102,30 @@ func (h *Host) makeDir() (err error) {
 			_ = lock.Close()
 		}
 	}
-	if h.dir, err = os.MkdirTemp(h.opt.Dir, dirPrefix); err != nil {
-		return err
+	for range 10 {
+		if h.dir, err = os.MkdirTemp(h.opt.Dir, dirPrefix); err != nil {
+			return err
+		}
+		// A host that begins now too may have taken the folder for a dead one's.
+		if h.lock, err = lockDir(h.dir); err == nil && isAt(h.lock, h.dir) {
+			return os.Chmod(h.dir, 0o711) // a plugin that is another user must get through
+		}
+		if err == nil {
+			err = errors.Join(errors.New("another host takes its folders away"), h.lock.Close())
+		}
+		_ = os.Remove(h.dir) // it is empty, or gone
 	}
-	if h.lock, err = lockDir(h.dir); err != nil {
-		return err
+	return err
+}
+
+// isAt says whether f is still what is at path.
+func isAt(f *os.File, path string) bool {
+	ours, err := f.Stat()
+	if err != nil {
+		return false
 	}
-	return os.Chmod(h.dir, 0o711) // a plugin that is another user must get through
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(ours, there)
 }
 
 func lockDir(dir string) (*os.File, error) {

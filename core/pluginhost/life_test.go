@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,6 +96,30 @@ func TestNoOrphan(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(dir + "/*"); len(left) != 0 {
 		t.Errorf("at the end there is %q", left)
+	}
+}
+
+// Hosts that begin at once in one place leave each other's folders alone.
+func TestHostsBeginAtOnce(t *testing.T) {
+	dir := socketDir(t)
+	var hosts sync.WaitGroup
+	for range 8 {
+		hosts.Go(func() {
+			for range 100 {
+				h, err := pluginhost.New(pluginhost.Options{Dir: dir})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := h.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	hosts.Wait()
+	if left, _ := filepath.Glob(dir + "/*"); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 }
 

@@ -106,6 +106,10 @@ func (p *plugged) run(ctx context.Context) {
 func (p *plugged) serving(i *instance) {
 	p.set(func() {
 		p.current, p.state, p.since, p.until = i, StateRunning, time.Now(), time.Time{}
+		select {
+		case <-p.again: // that it is tried at once has come true
+		default:
+		}
 	})
 	p.log.Info("the plugin runs", "kind", i.kind, "version", i.version, "pid", i.running().cmd.Process.Pid, "sha256", i.spec.Sum())
 }
@@ -125,7 +129,7 @@ func (p *plugged) serve(ctx context.Context, i *instance) error {
 		case s := <-p.swaps:
 			next, err := p.host.launch(ctx, s.spec, p.log)
 			if err == nil {
-				p.set(func() { p.spec = s.spec })
+				p.set(func() { p.spec, p.crashes = s.spec, nil })
 				p.serving(next)
 				old := i
 				i = next
@@ -232,8 +236,14 @@ func (p *plugged) swap(ctx context.Context, spec Spec) error {
 	}
 }
 
-// retry ends a wait or a quarantine.
+// retry ends a wait or a quarantine, also that which a start that is under way
+// comes to. One that runs is not told: its next end would have no wait.
 func (p *plugged) retry() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != nil {
+		return
+	}
 	select {
 	case p.again <- struct{}{}:
 	default:
