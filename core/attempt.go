@@ -1,7 +1,9 @@
 package core
 
 import (
+	"errors"
 	"net/netip"
+	"reflect"
 	"time"
 
 	"github.com/keywicket/keywicket/core/proof"
@@ -11,7 +13,7 @@ import (
 type Attempt struct {
 	Account string      // as typed; need not be normalised or even valid
 	Proof   proof.Proof // nil if the request was malformed: it is refused as that
-	Service string      // where, said by the bridge: "radius/vpn1", "pam/sshd"
+	Service string      // where, said by the bridge: "radius/vpn1", "pam/sshd"; required
 	Source  netip.Addr  // who asked, or the zero Addr
 	Device  string      // Calling-Station-Id, remote host; empty if not known
 	Client  string      // who asks for the device, by its name in the configuration, where Service does not tell it; may be empty
@@ -20,6 +22,34 @@ type Attempt struct {
 	// Answerer, unless nil, is asked before something is granted, and recorded as
 	// that, which the bridge may not be able to answer.
 	Answerer Answerer
+}
+
+// What whoever calls has to give, and did not.
+var (
+	errNothingGiven = &Error{Op: "verify", Kind: KindInvalid, Reason: ReasonMalformed, Err: errors.New("an attempt, and where the grant goes, are required")}
+	errNilProof     = errors.New("the proof is a nil pointer")
+	errNoService    = errors.New("the attempt names no service")
+)
+
+// check returns the normalised name of the account, and what is wrong with a. A
+// proof that is a nil pointer is taken out of it: it could not even say its method.
+func (a *Attempt) check() (name string, err error) {
+	name, err = NormalizeAccount(a.Account)
+	_, text := a.Proof.(proof.Cleartext) // as most are
+	switch {
+	case !text && isNil(a.Proof):
+		a.Proof = nil
+		return name, errNilProof
+	case err == nil && a.Service == "": // "*" would cover it
+		return name, errNoService
+	}
+	return name, err
+}
+
+// isNil says whether x is a nil pointer: an interface that holds one is not nil.
+func isNil(x any) bool {
+	v := reflect.ValueOf(x)
+	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // An Answerer is a bridge that knows which grants it can answer.

@@ -92,8 +92,8 @@ type Engine struct {
 // record in an empty store, and refuses a store of a newer format, of another
 // keyring, or of something else: KindInvalid, and nothing is changed.
 func Open(ctx context.Context, opt Options) (*Engine, error) {
-	if opt.Store == nil || opt.Directory == nil || opt.Keyring == nil {
-		return nil, invalid("open", "a store, a directory and a keyring are required")
+	if err := opt.check(); err != nil {
+		return nil, err
 	}
 	opt = opt.withDefaults()
 	if err := opt.Policy.Validate(); err != nil {
@@ -131,6 +131,20 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	e.done.Go(func() { e.sessions.Run(background) })
 	e.done.Go(func() { e.lapseLoop(background) })
 	return e, nil
+}
+
+// check says what is missing. A Recorder or a Guard that is a nil pointer is a
+// mistake too: without them nothing is recorded, and everything is granted.
+func (o Options) check() error {
+	if o.Store == nil || o.Directory == nil || o.Keyring == nil {
+		return invalid("open", "a store, a directory and a keyring are required")
+	}
+	for _, part := range []any{o.Store, o.Directory, o.Recorder, o.Guard} {
+		if isNil(part) {
+			return invalid("open", "the %T is a nil pointer", part)
+		}
+	}
+	return nil
 }
 
 func (o Options) withDefaults() Options {

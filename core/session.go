@@ -20,8 +20,8 @@ func (e *Engine) newSessions() *session.Table {
 
 // ReportSession takes what a client says of a session. Nil means that it is
 // recorded. KindNotFound means that nothing ties the session to an app password,
-// so that nothing is kept of it. No report decides a sign-in but by
-// Profile.Sessions.
+// so that nothing is kept of it; KindInvalid, that it does not say what happened to
+// which session. No report decides a sign-in but by Profile.Sessions.
 func (e *Engine) ReportSession(ctx context.Context, r session.Report) error {
 	r.Account, _ = NormalizeAccount(r.Account) // what nobody can be called is nobody's name
 	return sessionError("report session", e.sessions.Report(ctx, r))
@@ -31,6 +31,9 @@ func (e *Engine) ReportSession(ctx context.Context, r session.Report) error {
 // anew: a device that was switched off has none. The error is KindUnavailable
 // where the sessions of before are not read yet.
 func (e *Engine) ForgetSessions(ctx context.Context, client string, of func(handle []byte) bool) error {
+	if of == nil {
+		return invalid("forget sessions", "it does not say which")
+	}
 	if err := e.store.may(ctx); err != nil {
 		return storeError("forget sessions", err)
 	}
@@ -51,7 +54,7 @@ func (e *Engine) Sessions(account string) ([]session.Session, error) {
 }
 
 // EndSessionsWith has sessions ended by x once their app password does not hold
-// any more, whoever or whatever took it away.
+// any more, whoever or whatever took it away; nil: by nobody.
 func (e *Engine) EndSessionsWith(x session.Ender) { e.sessions.EndWith(x) }
 
 // SessionEndings returns what came of the sessions of an account that were to
@@ -74,6 +77,8 @@ func sessionError(op string, err error) error {
 		return err
 	case errors.Is(err, session.ErrUntied):
 		return &Error{Op: op, Kind: KindNotFound, Err: err}
+	case errors.Is(err, session.ErrInvalid):
+		return &Error{Op: op, Kind: KindInvalid, Err: err}
 	}
 	return storeError(op, err)
 }

@@ -1,6 +1,9 @@
 package core
 
-import "context"
+import (
+	"cmp"
+	"context"
+)
 
 // Standing says whether the account may be used at all, whatever was presented
 // to sign in: nil while the directory knows it and it is enabled. Else the
@@ -24,10 +27,12 @@ func (e *Engine) Standing(ctx context.Context, account string) error {
 
 // Refuse records an attempt that a bridge refuses by a rule of its own, such as
 // a service that the configuration does not list. What was presented is not
-// looked at. It returns the refusal, as Verify would.
+// looked at. It returns the refusal, as Verify would. No reason is
+// ReasonUnavailable: what has none is recorded as a grant.
 func (e *Engine) Refuse(_ context.Context, a Attempt, r Reason) error {
+	r = cmp.Or(r, ReasonUnavailable)
 	v := verdict{reason: r}
-	v.name, _ = NormalizeAccount(a.Account) // what is no name is recorded as typed
+	v.name, _ = a.check() // what is no name is recorded as typed
 	err := e.recordAttempt(a, v)
 	return &Error{Op: "verify", Kind: r.Kind(), Reason: r, Err: err} // a "no" that cannot be recorded is still one
 }

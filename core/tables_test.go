@@ -248,7 +248,7 @@ func TestW12Scope(t *testing.T) {
 	}
 	for service, want := range map[string]core.Reason{
 		"radius/vpn": "", "radius/vpn1": "", "pam/ssh": "", "pam/sshd": core.ReasonOutOfScope, "pam/sudo": core.ReasonOutOfScope,
-		"radius/lounge": core.ReasonOutOfScope, "web": core.ReasonOutOfScope, "control": core.ReasonOutOfScope, "": core.ReasonOutOfScope,
+		"radius/lounge": core.ReasonOutOfScope, "web": core.ReasonOutOfScope, "control": core.ReasonOutOfScope, "": core.ReasonMalformed,
 		"RADIUS/VPN1": core.ReasonOutOfScope, "radius/xvpn1": core.ReasonOutOfScope, "xradius/vpn1": core.ReasonOutOfScope,
 	} {
 		wantReason(t, "at "+service, try(service), want)

@@ -41,7 +41,8 @@ type verdict struct {
 // Verify decides an attempt. A nil error is the only yes. Every other answer
 // is an *Error with a Reason, whose Kind says what the bridge may do: refuse
 // (KindDenied, KindInvalid, KindDamaged), or stay silent so that another
-// server is asked (KindLimited, KindUnavailable and whatever else).
+// server is asked (KindLimited, KindUnavailable and whatever else). Once ctx has
+// ended there is no yes, also of what is at hand: it is KindUnavailable.
 func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	var g Grant
 	v := e.decide(ctx, &a)
@@ -51,6 +52,9 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	defer clear(v.material)
 	if v.reason == "" && e.guards() {
 		v.reason = e.guarded(ctx, a, &v)
+	}
+	if v.reason == "" && ctx.Err() != nil { // nobody waits for the answer any more, and a grant would be recorded
+		v.reason = v.unable(ctx.Err())
 	}
 	weigh(&a, &v)
 	if v.reason == "" && v.pinning { // last, as it is written down
@@ -72,10 +76,14 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 // of a main password, it says false, and nothing happened. Else it is decided:
 // a.Account is what the account is called, and with a nil error g is the grant, in
 // its own memory where that suffices. It neither waits nor, once it ran, allocates.
+// Without a or g it decides nothing and says so: KindInvalid.
 func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided bool, err error) {
+	if a == nil || g == nil {
+		return true, errNothingGiven
+	}
 	var room [maxAccountName]byte
 	normal, ok := appendASCII(room[:0], name)
-	if !ok {
+	if !ok || a.Service == "" { // which Verify refuses
 		return false, nil
 	}
 	at := e.atHand(normal)
@@ -150,8 +158,12 @@ func (e *Engine) mayAnswer(a *Attempt, v *verdict) bool {
 // decide finds the verdict on a.
 func (e *Engine) decide(ctx context.Context, a *Attempt) (v verdict) {
 	policy := e.policy.Load()
-	if v.name, v.err = NormalizeAccount(a.Account); v.err != nil {
+	if v.name, v.err = a.check(); v.err != nil {
 		v.reason = ReasonMalformed
+		return v
+	}
+	if err := ctx.Err(); err != nil {
+		v.reason = v.unable(err)
 		return v
 	}
 	switch p := a.Proof.(type) {

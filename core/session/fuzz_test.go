@@ -44,11 +44,15 @@ func FuzzReport(f *testing.F) {
 			Event: session.Event(event), Client: "vpn1", ID: id, Device: device, Port: port, Address: address, Handle: handle, At: time.UnixMilli(every),
 			Every: time.Duration(every), For: time.Duration(every), HasOctets: octets > 0, OctetsIn: octets, OctetsOut: ^octets, Tokens: [][]byte{made},
 		}
-		if err := table.Report(left, r); !errors.Is(err, session.ErrUntied) || len(table.List("")) != 0 {
+		want := session.ErrUntied
+		if valid := event >= 1 && event <= 3 && id != ""; !valid {
+			want = session.ErrInvalid
+		}
+		if err := table.Report(left, r); !errors.Is(err, want) || len(table.List("")) != 0 {
 			t.Fatalf("made up: %v, %+v", err, table.List(""))
 		}
 		r.Tokens = append(r.Tokens, table.AppendToken(nil, "vpn1", tv, time.Now()))
-		if err := table.Report(left, r); err != nil && !errors.Is(err, context.Canceled) {
+		if err := table.Report(left, r); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, session.ErrInvalid) {
 			t.Fatal(err)
 		}
 		must(t, table.Flush(t.Context()))

@@ -32,7 +32,7 @@ const (
 )
 
 // A Report is what a bridge was told of a session by the client that has it.
-// Texts may be empty where the client did not say.
+// Event and ID are required; other texts may be empty where the client did not say.
 type Report struct {
 	Event  Event
 	Client string // who reports, as in core.Attempt
@@ -48,7 +48,7 @@ type Report struct {
 	Address string // that the device was given
 	Handle  []byte // what the bridge needs to end it
 
-	At        time.Time     // when it was so
+	At        time.Time     // when it was so; zero, or later than now: now
 	For       time.Duration // how long the session had lasted by then; 0: not said
 	Every     time.Duration // how often the client reports; 0: not known
 	HasOctets bool          // the next two were said

@@ -39,6 +39,9 @@ const (
 // nothing is kept of it.
 var ErrUntied = errors.New("the session is tied to no app password")
 
+// ErrInvalid says that a report does not say what happened, or to which session.
+var ErrInvalid = errors.New("the report has no event, or no id of a session")
+
 // A Standing says of the app passwords of one account what each is called, empty
 // if nobody knows, and whether it could sign in now. It waits for nothing.
 type Standing func(of Owner) (name string, holds bool)
@@ -99,11 +102,18 @@ func (t *Table) Run(ctx context.Context) {
 
 // Report takes what a client says of a session; r.Account is normalised, or
 // empty. Nil means that it is recorded: a beginning and an end are in the store
-// then, the rest follows within flushEvery. The error is ErrUntied, or one of
-// the store or of Standing.
+// then, the rest follows within flushEvery. The error is ErrUntied, ErrInvalid, or
+// one of the store or of Standing.
 //
 // What is reported is never believed beyond the client that reports it.
 func (t *Table) Report(ctx context.Context, r Report) error {
+	if r.Event < Starts || r.Event > Stopped || r.ID == "" {
+		return ErrInvalid
+	}
+	if now := t.opt.Now(); r.At.IsZero() || r.At.After(now) {
+		r.At = now
+	}
+	r.For = max(0, r.For)
 	key := keyOf(r.Client, r.ID)
 	of, tied := t.open(r)
 	if !tied && !t.knows(key) {
