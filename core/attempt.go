@@ -54,8 +54,8 @@ func isNil(x any) bool {
 
 // An Answerer is a bridge that knows which grants it can answer.
 type Answerer interface {
-	// Answerable says what keeps the bridge from answering with g. It is asked
-	// where g has a Reply.
+	// Answerable says what keeps the bridge from answering this attempt with g, which
+	// has no Session yet. What it says goes to the audit. Nothing of g is kept.
 	Answerable(g *Grant) error
 }
 

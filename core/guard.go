@@ -26,8 +26,12 @@ type Admission struct {
 	Reply []Reply // added to the answer
 }
 
-// maxGuardText bounds what the audit keeps of a Guard's text, in octets.
-const maxGuardText = 256
+// maxDetail bounds what the audit keeps of a text that is not of the engine, in octets.
+const maxDetail = 256
+
+func shortDetail(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")
+}
 
 var errGuardAway = errors.New("a hook did not decide")
 
@@ -42,7 +46,7 @@ func (e *Engine) guarded(ctx context.Context, a Attempt, v *verdict) Reason {
 	case err != nil:
 		return v.unable(errors.Join(errGuardAway, err))
 	case !admission.Allow:
-		v.detail = strings.ToValidUTF8(admission.Text[:min(len(admission.Text), maxGuardText)], "")
+		v.detail = shortDetail(admission.Text)
 		return ReasonRefusedByHook
 	}
 	v.reply = admission.Reply

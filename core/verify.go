@@ -27,7 +27,7 @@ type verdict struct {
 
 	pinning bool    // the app password is to be pinned to the device
 	reply   []Reply // what a Guard adds
-	detail  string  // what a Guard says of its refusal
+	detail  string  // what a Guard says of its refusal, or why the bridge cannot answer
 
 	mistyped bool // the check letter is wrong: no guess, whatever the reason is
 
@@ -56,7 +56,7 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 	if v.reason == "" && ctx.Err() != nil { // nobody waits for the answer any more, and a grant would be recorded
 		v.reason = v.unable(ctx.Err())
 	}
-	weigh(&a, &v)
+	weigh(&a, &v, &g)
 	if v.reason == "" && v.pinning { // last, as it is written down
 		v.reason = e.pinFirst(ctx, a, &v)
 	}
@@ -96,19 +96,21 @@ func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided b
 	if v.putOff || v.reason == "" && e.guards() || e.mayHaveBeenMade(&v) {
 		return false, nil
 	}
-	weigh(a, &v)
+	weigh(a, &v, g)
 	return true, e.conclude(a, proof.MethodCleartext, &v, g)
 }
 
-// weigh makes what the bridge could not answer with no grant.
-func weigh(a *Attempt, v *verdict) {
-	if v.reason != "" || a.Answerer == nil || len(v.reply) == 0 && (v.match == nil || len(v.match.replies()) == 0) {
+// weigh makes what the bridge could not answer with no grant. g has room for one.
+func weigh(a *Attempt, v *verdict, g *Grant) {
+	if v.reason != "" || a.Answerer == nil {
 		return
 	}
-	g := v.grant()
-	if v.err = a.Answerer.Answerable(&g); v.err != nil {
-		v.reason = ReasonUnavailable
+	room := g.Session[:0]
+	*g = v.grant()
+	if v.err = a.Answerer.Answerable(g); v.err != nil {
+		v.reason, v.detail = ReasonUnavailable, shortDetail(v.err.Error())
 	}
+	*g = Grant{Session: room}
 }
 
 // methodOf returns the method of p, and none for no proof.

@@ -3,6 +3,7 @@ package radius
 import (
 	"crypto/subtle"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -40,6 +41,40 @@ func (c *Config) Check() []Fault {
 		k.client(&c.Clients[i], i)
 	}
 	return k.faults
+}
+
+// Warnings returns where reply attributes that can meet do not fit together, in a
+// Config without faults: those of a client, of one group and of one profile. Whom it
+// concerns is not answered, which is recorded for each.
+func (c *Config) Warnings() (all []Fault) {
+	for i := range c.Clients {
+		if text := c.Clients[i].overfull(&c.Replies); text != "" {
+			all = append(all, Fault{c.Clients[i].Name, "reply", text})
+		}
+	}
+	return all
+}
+
+func (c *Client) overfull(r *Replies) string {
+	room := MaxReply
+	if c.takes(proof.MethodMSCHAPv2) {
+		room -= succeedOctets
+	}
+	if octetsOf(c.Reply)+r.most() <= room {
+		return ""
+	}
+	names := func(sets map[string][]Attribute) []string {
+		return append([]string{""}, slices.Sorted(maps.Keys(sets))...)
+	}
+	for _, group := range names(r.Groups) {
+		with := override(c.Reply, r.Groups[group])
+		for _, profile := range names(r.Profiles) {
+			if n := octetsOf(override(with, r.Profiles[profile])); n > room {
+				return fmt.Sprintf("with those of the group %q and of the profile %q there are %d octets of attributes, and an answer to this client has room for %d: whoever has them all gets none; take some away", group, profile, n, room)
+			}
+		}
+	}
+	return ""
 }
 
 type checker struct {

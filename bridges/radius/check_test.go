@@ -95,6 +95,15 @@ func TestR6Check(t *testing.T) {
 	}
 }
 
+// meet has reply attributes of client, group and profile meet, of so many octets; they
+// have others, and what is replaced is none.
+func meet(t *testing.T, c *Config, octets int) {
+	t.Helper()
+	c.Clients[0].Reply = append(replyOctets(t, "Filter-Id", 1000), replyOctets(t, "Reply-Message", 100)...)
+	c.Replies.Groups = map[string][]Attribute{"guests": replyOctets(t, "Filter-Id", 900), "staff": replyOctets(t, "Cisco-AVPair", octets-1500)}
+	c.Replies.Profiles = map[string][]Attribute{"vpn": replyOctets(t, "Reply-Message", 500), "tv": nil}
+}
+
 func change(c *Config, now, old [][]byte) {
 	c.Clients[0].Secrets, c.Clients[0].OldUntil = append(now, old...), time.Now()
 }
@@ -128,5 +137,27 @@ func TestCheckReportsAll(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Error("the secret is in the error")
+	}
+}
+
+// What can meet and does not fit together is told before it meets. MS-CHAPv2 takes
+// room, too.
+func TestWarnings(t *testing.T) {
+	for _, tt := range []struct {
+		client Client
+		octets int
+		want   string
+	}{
+		{testClient(), MaxReply, ""},
+		{testClient(), MaxReply + 1, `with those of the group "staff" and of the profile "vpn" there are 3804 octets of attributes, and an answer to this client has room for 3803`},
+		{everyMethod(), MaxReply - succeedOctets, ""},
+		{everyMethod(), MaxReply - succeedOctets + 1, "has room for 3644"},
+	} {
+		config := testConfig(tt.client)
+		meet(t, &config, tt.octets)
+		all := config.Warnings()
+		if len(all) != 1 && tt.want != "" || len(all) > 0 && (tt.want == "" || all[0].Client != "vpn1" || all[0].Field != "reply" || !strings.Contains(all[0].Text, tt.want)) {
+			t.Errorf("%d octets: %v, want %q", tt.octets, all, tt.want)
+		}
 	}
 }

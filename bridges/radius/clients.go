@@ -27,6 +27,10 @@ type client struct {
 	peer    *peer
 	interim time.Duration // Acct-Interim-Interval that it is told; 0: none
 	unsure  bool          // Memory could not say whether it ever signed: take it that it did
+
+	// mostReply is at least what an Access-Accept to it has of reply attributes, in
+	// octets, but for those of app passwords.
+	mostReply int
 }
 
 // A peer is what is known of a device by its name, from one configuration to
@@ -55,9 +59,10 @@ func newPeer(name string) *peer {
 // are taken over.
 func newTable(config Config, before *table) *table {
 	t := &table{config: config, clients: map[netip.Prefix]*client{}, names: map[string]*client{}, peers: map[string]*peer{}}
+	mostOfAll := config.Replies.most()
 	for i := range config.Clients {
 		said := &config.Clients[i]
-		c := &client{Client: said, service: said.service(), interim: interimInterval(said.Reply)}
+		c := &client{Client: said, service: said.service(), interim: interimInterval(said.Reply), mostReply: octetsOf(said.Reply) + mostOfAll}
 		t.names[said.Name] = c
 		var known []*key
 		if before != nil {

@@ -44,14 +44,7 @@ func (s *Server) conclude(r *request, a *core.Attempt, g *core.Grant, err error,
 	case actionHush:
 		s.hush(r, dropThrottled)
 	default:
-		why := dropInternal
-		switch {
-		case errors.Is(err, errReplyUnknown):
-			why = dropReplyUnknown
-		case core.KindOf(err) == core.KindUnavailable:
-			why = dropUnavailable
-		}
-		s.give(r, why)
+		s.give(r, inability(err))
 		s.trouble(r, "attempt not decided", err)
 	}
 	if s.log.Enabled(s.ctx, slog.LevelDebug) {
@@ -60,15 +53,25 @@ func (s *Server) conclude(r *request, a *core.Attempt, g *core.Grant, err error,
 	}
 }
 
-// accept has an Access-Accept sent at once.
+// inability is what err keeps us from.
+func inability(err error) drop {
+	switch {
+	case errors.Is(err, errReplyUnknown):
+		return dropReplyUnknown
+	case errors.Is(err, errReplyTooLarge):
+		return dropReplyTooLarge
+	case core.KindOf(err) == core.KindUnavailable:
+		return dropUnavailable
+	}
+	return dropInternal
+}
+
+// accept has an Access-Accept sent at once. That it has room was said before it was
+// granted.
 func (s *Server) accept(r *request, g *core.Grant, l *lane) {
 	reply, err := r.accept(g)
 	if err != nil {
-		why := dropReplyTooLarge
-		if errors.Is(err, errReplyUnknown) {
-			why = dropReplyUnknown
-		}
-		s.give(r, why)
+		s.give(r, inability(err))
 		s.trouble(r, "Access-Accept not sent", err)
 		return
 	}

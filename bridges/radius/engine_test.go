@@ -61,24 +61,6 @@ func TestEngineFaults(t *testing.T) {
 	}
 }
 
-// An Access-Accept that is too large is our fault, and so silence.
-func TestAcceptTooLarge(t *testing.T) {
-	var large []Attribute
-	for range 17 {
-		a, err := ParseReply("Reply-Message", strings.Repeat("x", 253))
-		if err != nil {
-			t.Fatal(err)
-		}
-		large = append(large, a)
-	}
-	c := testClient()
-	c.Reply = large
-	inBubble(t, testConfig(c), &fakeEngine{}, func(h *harness) {
-		h.ask(papRequest(1, testName, testPassword))
-		h.silent(2*time.Second, dropReplyTooLarge)
-	})
-}
-
 // Section 10: a client whose attempts hang holds up no other, and of its own
 // the oldest are given up.
 func TestSlowEngineOfOneClient(t *testing.T) {

@@ -102,6 +102,10 @@ func (x *exchanged) fail(b *replyBuilder) {
 	b.addVendor(vendorMicrosoft, msCHAPError, append([]byte{x.ident}, failed...))
 }
 
+// succeedOctets is what succeed adds, at most: the success, which has an identifier
+// and 42 octets, two numbers and two keys, each in a Vendor-Specific.
+const succeedOctets = (8 + 1 + 42) + 2*(8+4) + 2*(8+2+2*digestLen)
+
 // succeed adds MS-CHAP2-Success and the MPPE keys (RFC 2548, sections 2.3.3 and
 // 2.4), and how to encrypt unless the configuration says that itself: 128 bits
 // or not at all, because what tunnels in IPsec needs no second encryption.

@@ -14,8 +14,8 @@ const maxValue = 253 // octets of an attribute's value; RFC 2865, section 5
 
 var (
 	errReplyUnknown    = errors.New("reply attribute that is not known any more")
-	errReplyTooLarge   = errors.New("reply larger than 4096 octets; take away reply attributes")
-	errSessionTooLarge = errors.New("session of a grant larger than 253 octets")
+	errReplyTooLarge   = errors.New("reply larger than 4096 octets")
+	errSessionTooLarge = fmt.Errorf("%w: the session of its grant has more than 253", errReplyTooLarge)
 )
 
 // A replyBuilder puts a reply together. Message-Authenticator is always there
@@ -158,11 +158,49 @@ func (t *table) attributes(c *client, g *core.Grant) ([]Attribute, error) {
 	return override(all, own), nil
 }
 
-// Answerable says which attribute of g cannot be sent: then there is no answer,
-// and no grant either.
-func (t *table) Answerable(g *core.Grant) error {
-	_, err := t.ownReply(g)
-	return err
+// Answerable says why there can be no Access-Accept to r that says g: then there is
+// no grant either. That leaves room for the largest Session.
+func (r *request) Answerable(g *core.Grant) error {
+	room := MaxReply
+	if r.mschap != nil {
+		room -= succeedOctets
+	}
+	if len(g.Reply) == 0 && r.client.mostReply+len(r.packet.raw) <= room { // as ever
+		return nil
+	}
+	configured, err := r.table.attributes(r.client, g)
+	if err != nil {
+		return err
+	}
+	for i := range r.packet.n {
+		if a := r.packet.attribute(i); a[0] == attrProxyState {
+			room -= len(a)
+		}
+	}
+	if n := octetsOf(configured); n > room {
+		return fmt.Errorf("%w: client, groups, profile and app password have %d octets of reply attributes, and here is room for %d; take some away", errReplyTooLarge, n, max(room, 0))
+	}
+	return nil
+}
+
+// most returns at least what r adds to an Access-Accept, in octets: that of an account
+// in every group.
+func (r *Replies) most() (octets int) {
+	for _, all := range r.Profiles {
+		octets = max(octets, octetsOf(all))
+	}
+	for _, all := range r.Groups {
+		octets += octetsOf(all)
+	}
+	return octets
+}
+
+// octetsOf returns how long attributes are on the wire.
+func octetsOf(all []Attribute) (octets int) {
+	for _, a := range all {
+		octets += a.Octets()
+	}
+	return octets
 }
 
 // ownReply returns the attributes that the grant itself has.

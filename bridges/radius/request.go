@@ -123,7 +123,7 @@ func (r *request) onlyText(mask []byte) (name, typed []byte) {
 
 // attemptOf is attempt without the account and the proof.
 func (r *request) attemptOf(known *spellings) core.Attempt {
-	a := core.Attempt{Service: r.client.service, Client: r.client.Name, Source: r.source(), Port: known.port(&r.packet), Answerer: r.table}
+	a := core.Attempt{Service: r.client.service, Client: r.client.Name, Source: r.source(), Port: known.port(&r.packet), Answerer: r}
 	if station, count := r.packet.find(attrCallingStationID); count > 0 {
 		a.Device = known.device(station)
 	}

@@ -107,6 +107,42 @@ func TestReplyOfOneAppPassword(t *testing.T) {
 	}
 }
 
+// Attributes that fit each by themselves and not together: that is told before, and
+// what is met with silence is recorded as that, with its reason.
+func TestRepliesThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	needRadclient(t)
+	s := newSite(t)
+	lines := func(text string) string {
+		var all []string
+		for i := range 10 {
+			all = append(all, fmt.Sprintf("\"%d%s\"", i, strings.Repeat(text, 239)))
+		}
+		return "[" + strings.Join(all, ", ") + "]"
+	}
+	s.add("[profile.default]", `reply = { "Reply-Message" = `+lines("p")+` }`)
+	s.edit("[radius.client.vpn1]\n", "[radius.client.vpn1]\n"+`reply = { "Filter-Id" = `+lines("c")+" }\n")
+	if out := s.ok("", "config", "check", s.config()); !strings.Contains(out, `radius.client.vpn1.reply: with those of the group "" and of the profile "default" there are 4840 octets of attributes`) {
+		t.Error(out)
+	}
+	s.start()
+	o := s.enroll(alain)
+	if a := s.radclientWith([]string{"-r", "1", "-t", "1"}, userName(alain), userPassword(o.first.Password)); a.code != silence {
+		t.Errorf("more than fits: %s", a.text)
+	}
+	var attempts []struct{ Result, Reason string }
+	s.decode(&attempts, "", "why", alain)
+	if got := attempts[0]; got.Result != "refused" || got.Reason != "unavailable" || s.uses(alain, o.first.Name) != 0 {
+		t.Errorf("what was met with silence is recorded as %+v, and used %d times", got, s.uses(alain, o.first.Name))
+	}
+	if out := s.ok("", "audit", "tail", "--config", s.config(), "--reason", "unavailable"); !strings.Contains(out, "have 4840 octets of reply attributes, and here is room for 3803; take some away") {
+		t.Error(out)
+	}
+	if out := s.ok("", "status"); !strings.Contains(out, "dropped, reply-too-large: 1") {
+		t.Error(out)
+	}
+}
+
 // Every fault is told at once: two in one line, those of two files that are not
 // there, and one of another file that stands at the same line.
 func TestEveryFaultOfReplies(t *testing.T) {

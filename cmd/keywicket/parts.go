@@ -217,14 +217,28 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 	if len(faults) > 0 {
 		return c, faults
 	}
-	for _, fault := range c.Check() {
+	return c, placed(f, c.Check())
+}
+
+// radiusWarnings returns what the bridge warns of, in a configuration without faults.
+func radiusWarnings(f *config.File) config.Faults {
+	if f.Radius == nil {
+		return nil
+	}
+	c, _ := radiusConfig(f)
+	return placed(f, c.Warnings())
+}
+
+// placed says where in the file is what the bridge found.
+func placed(f *config.File, found []radius.Fault) (all config.Faults) {
+	for _, fault := range found {
 		key := []string{"radius", fault.Field}
 		if fault.Client != "" {
 			key = []string{"radius", "client", fault.Client, fault.Field}
 		}
-		faults = append(faults, f.Fault(fault.Text, key...))
+		all = append(all, f.Fault(fault.Text, key...))
 	}
-	return c, faults
+	return all
 }
 
 func radiusClient(f *config.File, d *radius.Dictionary, faults *config.Faults, c config.Client) radius.Client {
