@@ -262,8 +262,9 @@ func TestR6WhichClient(t *testing.T) {
 		}
 		return c
 	}
-	table := newTable(testConfig(client("any", "0.0.0.0/0"), client("net", "192.0.2.0/24", "2001:db8::/32"), client("host", "192.0.2.10/32", "2001:db8::10/128"),
-		client("mapped", "::ffff:198.51.100.0/120")), nil)
+	config := testConfig(client("any", "0.0.0.0/0"), client("net", "192.0.2.0/24", "2001:db8::/32"), client("host", "192.0.2.10/32", "2001:db8::10/128"),
+		client("mapped", "::ffff:198.51.100.0/120"))
+	table := newTable(config, nil)
 	for source, want := range map[string]string{
 		"192.0.2.10": "host", "192.0.2.11": "net", "203.0.113.1": "any", "::ffff:192.0.2.10": "host", "198.51.100.7": "mapped",
 		"2001:db8::10": "host", "2001:db8::11": "net", "2001:db8::10%eth0": "host", "2001:db9::1": "",
@@ -273,8 +274,8 @@ func TestR6WhichClient(t *testing.T) {
 		if c := table.client(from.source()); c != nil {
 			got = c.Name
 		}
-		if got != want {
-			t.Errorf("%s belongs to %q, want %q", source, got, want)
+		if at := config.ClientAt(from.from.Addr()); got != want || at != want {
+			t.Errorf("%s belongs to %q, and is told to belong to %q, want %q", source, got, at, want)
 		}
 		if plain := from.source(); plain.Zone() != "" || plain.Is4In6() {
 			t.Errorf("%s is said to be %v", source, plain)

@@ -132,24 +132,31 @@ func BenchmarkSignIn(b *testing.B) {
 	}
 	for name, together := range map[string]int{"one by one": 1, "together": atHand} {
 		b.Run(name, func(b *testing.B) {
-			out := &countingSocket{}
-			at, l := &path{sock: out, from: testSource}, newLane(nil)
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				if n%len(requests) == 0 {
-					replays.seed = maphash.MakeSeed() // as if others came
-				}
-				s.open(requests[n%len(requests)], at, l)
-				if n++; n%together == 0 {
-					s.admitAll(l)
-				}
-			}
-			s.admitAll(l)
-			if out.codes[codeAccessAccept] != n {
-				b.Errorf("%d accepts of %d; dropped %v", out.codes[codeAccessAccept], n, s.Counters().Dropped)
-			}
+			benchLane(b, s, requests, together)
 		})
+	}
+}
+
+// benchLane has s accept requests, over and over, so many together.
+func benchLane(b *testing.B, s *Server, requests [][]byte, together int) {
+	b.Helper()
+	replays := &s.table.Load().client(testSource.Addr()).peer.history.replays
+	out := &countingSocket{}
+	at, l := &path{sock: out, from: testSource}, newLane(nil)
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if n%len(requests) == 0 {
+			replays.seed = maphash.MakeSeed() // as if others came
+		}
+		s.open(requests[n%len(requests)], at, l)
+		if n++; n%together == 0 {
+			s.admitAll(l)
+		}
+	}
+	s.admitAll(l)
+	if out.codes[codeAccessAccept] != n {
+		b.Errorf("%d accepts of %d; dropped %v", out.codes[codeAccessAccept], n, s.Counters().Dropped)
 	}
 }
 
@@ -218,22 +225,5 @@ func BenchmarkLane(b *testing.B) {
 	for i := range 128 * atHand {
 		requests = append(requests, papRequest(i, testName, testPassword))
 	}
-	replays := &s.table.Load().client(testSource.Addr()).peer.history.replays
-	out := &countingSocket{}
-	at, l := &path{sock: out, from: testSource}, newLane(nil)
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		if n%len(requests) == 0 {
-			replays.seed = maphash.MakeSeed() // as if others came
-		}
-		if s.open(requests[n%len(requests)], at, l) {
-			s.admitAll(l)
-		}
-		n++
-	}
-	s.admitAll(l)
-	if out.codes[codeAccessAccept] != n {
-		b.Errorf("%d accepts of %d; dropped %v", out.codes[codeAccessAccept], n, s.Counters().Dropped)
-	}
+	benchLane(b, s, requests, atHand)
 }

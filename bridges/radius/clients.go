@@ -100,6 +100,15 @@ func newTable(config Config, before *table) *table {
 	return t
 }
 
+// ClientAt returns the name of the client that requests from source are of, or
+// nothing.
+func (c *Config) ClientAt(source netip.Addr) string {
+	if found := newTable(*c, nil).client(source.Unmap().WithZone("")); found != nil {
+		return found.Name
+	}
+	return ""
+}
+
 // client returns the one with the longest prefix that source is in, or nil.
 // source is without zone and not IPv4-mapped.
 func (t *table) client(source netip.Addr) *client {

@@ -188,7 +188,7 @@ func TestRadiusTest(t *testing.T) {
 	must(t, errors.Join(err, free.Close()))
 	other := newSite(t)
 	other.edit(`listen = ["127.0.0.1:0"]`, `listen = ["127.0.0.1:`+port+`", "[::1]:`+port+`"]`)
-	for _, c := range []struct{ name, address string }{{"second", "127.0.0.2"}, {"six", "::1"}, {"many", "127.0.8.0/24"}, {"far", "192.0.2.77"}} {
+	for _, c := range []struct{ name, address string }{{"second", "127.0.0.2"}, {"six", "::1"}, {"many", "127.0.8.0/24"}, {"far", "192.0.2.77"}, {"outer", "127.0.9.0/24"}, {"inner", "127.0.9.1"}} {
 		other.add(other.ok("", "client", "new", c.name, "--address", c.address, "--config", other.config()))
 	}
 	other.start()
@@ -201,10 +201,13 @@ func TestRadiusTest(t *testing.T) {
 			t.Errorf("as the client %s: %s", client, r)
 		}
 	}
+	if r := as("outer"); r.code != 3 || !strings.Contains(r.err, "no address of the client outer but of vpn1, so that silence") { // the longer prefix has the address that would be asked from
+		t.Errorf("as a client whose address is another's: %s", r)
+	}
 	if r := other.run(o.first.Password+"\n", "radius", "test", alain, "--client", "vpn1"); r.code != 0 { // the daemon says which configuration
 		t.Errorf("without --config: %s", r)
 	}
-	if r := as("far"); r.code != 3 || !strings.Contains(r.err, "no address of the client far, so that silence is what to expect") {
+	if r := as("far"); r.code != 3 || !strings.Contains(r.err, "no address of the client far but of vpn1, so that silence is what to expect") {
 		t.Errorf("as a client elsewhere: %s", r)
 	}
 	for words, r := range map[string]result{

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,7 +63,7 @@ Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
 			case try.timeout <= 0:
 				return usage(cmd, fmt.Errorf("--timeout %s is no time to wait; write it as 10s", try.timeout))
 			}
-			client, names, err := a.target(cmd.Context(), &r, try)
+			as, names, err := a.target(cmd.Context(), &r, try)
 			if err != nil {
 				return err
 			}
@@ -73,7 +72,7 @@ Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
 				return err
 			}
 			answer, err := probe.Ask(cmd.Context(), r)
-			return a.showAnswer(r, answer, err, client, names, try.asJSON)
+			return a.showAnswer(r, answer, err, as, names, try.asJSON)
 		},
 	}
 	cmd.Flags().StringVar(&try.server, "server", "", "the server's `address`, with a port unless it is 1812")
@@ -86,9 +85,23 @@ Exit codes: 0 accepted, 1 refused or wrongly accepted, 3 no answer.`,
 	return cmd
 }
 
+// An asker is a client of the configuration that is asked as.
+type asker struct {
+	name  string
+	known radius.Config // who is at which address
+}
+
+func newAsker(r *config.Radius, name string) *asker {
+	as := &asker{name: name}
+	for _, c := range r.Clients {
+		as.known.Clients = append(as.known.Clients, radius.Client{Name: c.Name, Prefixes: c.Address})
+	}
+	return as
+}
+
 // target fills in whom to ask, and returns the client of the configuration, if
 // one was named, and what attributes are called.
-func (a *app) target(ctx context.Context, r *probe.Request, try radiusTry) (client *config.Client, names *radius.Dictionary, err error) {
+func (a *app) target(ctx context.Context, r *probe.Request, try radiusTry) (as *asker, names *radius.Dictionary, err error) {
 	r.Server, names = try.server, radius.BuiltinDictionary()
 	if try.client == "" {
 		r.Secret, err = config.ReadSecret(try.secretFile)
@@ -100,9 +113,11 @@ func (a *app) target(ctx context.Context, r *probe.Request, try radiusTry) (clie
 		if err != nil {
 			return nil, nil, err
 		}
-		if client, err = namedClient(f, try.client); err != nil {
+		client, err := namedClient(f, try.client)
+		if err != nil {
 			return nil, nil, usageError{err}
 		}
+		as = newAsker(f.Radius, client.Name)
 		if r.Secret, err = f.ClientSecret(*client); err != nil {
 			return nil, nil, err
 		}
@@ -114,7 +129,7 @@ func (a *app) target(ctx context.Context, r *probe.Request, try radiusTry) (clie
 			if err != nil {
 				return nil, nil, err
 			}
-			server, from := askFrom(f.Radius, client.Name, own)
+			server, from := as.from(f.Radius.Listen, own)
 			r.Server, r.From = server.String(), from
 		}
 	}
@@ -125,7 +140,7 @@ func (a *app) target(ctx context.Context, r *probe.Request, try radiusTry) (clie
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return nil, nil, usageError{fmt.Errorf("%q is no port; write the server like 192.0.2.1:1812 or [2001:db8::1]:1812", port)}
 	}
-	return client, names, nil
+	return as, names, nil
 }
 
 // ownAddresses returns addresses of a client that this host has. It has all of
@@ -155,31 +170,18 @@ func ownAddresses(client []netip.Prefix) (own []netip.Addr, err error) {
 	return own, nil
 }
 
-// askFrom returns an address that the daemon listens on and one of this host
-// that it knows as the client of that name; no address if it has none.
-func askFrom(r *config.Radius, client string, own []netip.Addr) (server netip.AddrPort, from netip.Addr) {
-	for _, listen := range r.Listen {
-		server = localServer(listen)
+// from returns an address that the daemon listens on and one of this host that it
+// knows as the client; no address if it has none.
+func (as *asker) from(listen []netip.AddrPort, own []netip.Addr) (server netip.AddrPort, from netip.Addr) {
+	for _, at := range listen {
+		server = localServer(at)
 		for _, a := range own {
-			if a.Is4() == server.Addr().Is4() && clientAt(r, a) == client {
+			if a.Is4() == server.Addr().Is4() && as.known.ClientAt(a) == as.name {
 				return server, a
 			}
 		}
 	}
-	return localServer(r.Listen[0]), netip.Addr{}
-}
-
-// clientAt returns the client that has an address: the longest prefix decides.
-func clientAt(r *config.Radius, a netip.Addr) (name string) {
-	longest := -1
-	for _, c := range r.Clients {
-		for _, p := range c.Address {
-			if p.Contains(a) && p.Bits() > longest {
-				name, longest = c.Name, p.Bits()
-			}
-		}
-	}
-	return name
+	return localServer(listen[0]), netip.Addr{}
 }
 
 func namedClient(f *config.File, name string) (*config.Client, error) {
@@ -221,7 +223,7 @@ type answerJSON struct {
 
 // showAnswer prints what came back. Anything but a yes that can be trusted is
 // an error.
-func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, client *config.Client, names *radius.Dictionary, asJSON bool) error {
+func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, as *asker, names *radius.Dictionary, asJSON bool) error {
 	silent := errors.Is(asked, probe.ErrSilent) || errors.Is(asked, probe.ErrForged) || errors.Is(asked, probe.ErrRefused)
 	switch {
 	case errors.Is(asked, probe.ErrRequest):
@@ -250,7 +252,7 @@ func (a *app) showAnswer(r probe.Request, got probe.Answer, asked error, client 
 	}
 	switch {
 	case silent:
-		return unavailableError{fmt.Errorf("%s: %w, after %s and %s. %s", r.Server, asked, packets(got.Sent), got.Took.Round(time.Millisecond), hint(asked, got.From, client))}
+		return unavailableError{fmt.Errorf("%s: %w, after %s and %s. %s", r.Server, asked, packets(got.Sent), got.Took.Round(time.Millisecond), hint(asked, got.From, as))}
 	case !out.Trusted:
 		return &refusal{reason: out.Result}
 	}
@@ -309,17 +311,19 @@ func (a *app) printAnswer(r probe.Request, got probe.Answer, out answerJSON) {
 }
 
 // hint says why nothing genuine may have come, and what to look at.
-func hint(err error, from string, client *config.Client) string {
+func hint(err error, from string, as *asker) string {
 	switch {
 	case errors.Is(err, probe.ErrForged):
 		return "What came is not signed with this secret: compare the shared secrets"
 	case errors.Is(err, probe.ErrRefused):
 		return "Is the server running, and is this its address and port?"
 	}
-	if address, err := netip.ParseAddrPort(from); err == nil && client != nil {
-		in := func(p netip.Prefix) bool { return p.Contains(address.Addr().Unmap()) }
-		if !slices.ContainsFunc(client.Address, in) {
-			return fmt.Sprintf("It was asked from %s, which is no address of the client %s, so that silence is what to expect", address.Addr(), client.Name)
+	if address, err := netip.ParseAddrPort(from); err == nil && as != nil {
+		if at := as.known.ClientAt(address.Addr()); at != as.name {
+			if at != "" {
+				at = " but of " + at
+			}
+			return fmt.Sprintf("It was asked from %s, which is no address of the client %s%s, so that silence is what to expect", address.Addr(), as.name, at)
 		}
 	}
 	return "A server is silent to addresses that it does not know, to a wrong secret, and while it can't decide; its log and \"keywicket status\" say which"
