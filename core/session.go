@@ -60,7 +60,7 @@ func (e *Engine) EndSessionsWith(x session.Ender) { e.sessions.EndWith(x) }
 // SessionEndings returns what came of the sessions of an account that were to
 // be ended since then, and waits for it as long as ctx lasts: what is not known
 // by then is session.Waits, and goes on.
-func (e *Engine) SessionEndings(ctx context.Context, account string, since time.Time) ([]session.Ending, error) {
+func (e *Engine) SessionEndings(ctx context.Context, account string, since time.Time) ([]session.Session, error) {
 	name, err := NormalizeAccount(account)
 	if err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func (e *Engine) tooMany(policy *Policy, a *Attempt, v *verdict) bool {
 }
 
 // recordEnding tells the audit what came of a session that was to be ended.
-func (e *Engine) recordEnding(n session.Ending) {
+func (e *Engine) recordEnding(n session.Session) {
 	ev := Event{
 		Kind: EventSessionNotEnded, Account: n.Account, AppPassword: Ref{ID: n.AppPassword, Name: n.AppPasswordName},
 		Device: n.Device, Detail: n.Client + ": " + string(n.Outcome),

@@ -66,7 +66,7 @@ func inUse(t *testing.T, edit func(*fixture)) (f *fixture, x *ender, texts map[s
 	return f, x, texts
 }
 
-func (f *fixture) endings(since time.Time) []session.Ending {
+func (f *fixture) endings(since time.Time) []session.Session {
 	f.t.Helper()
 	all, err := f.SessionEndings(f.ctx, alain, since)
 	must(f.t, err)

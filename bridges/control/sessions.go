@@ -44,7 +44,7 @@ func (s *sessions) ListEndings(ctx context.Context, r *controlv1.ListEndingsRequ
 	}
 	resp := &controlv1.ListEndingsResponse{}
 	for _, n := range all {
-		resp.Endings = append(resp.Endings, &controlv1.SessionEnding{Session: fromSession(n.Session), Outcome: string(n.Outcome), Detail: n.Detail})
+		resp.Endings = append(resp.Endings, &controlv1.SessionEnding{Session: fromSession(n), Outcome: string(n.Outcome), Detail: n.Detail})
 	}
 	return resp, nil
 }
@@ -53,6 +53,6 @@ func (s *sessions) ListEndings(ctx context.Context, r *controlv1.ListEndingsRequ
 func fromSession(s session.Session) *controlv1.Session {
 	return &controlv1.Session{
 		Account: s.Account, AppPassword: fromRef(core.Ref{ID: s.AppPassword, Name: s.AppPasswordName}), Client: s.Client, Device: s.Device, Address: s.Address,
-		Since: timestamp(s.Since), OctetsIn: s.OctetsIn, OctetsOut: s.OctetsOut,
+		Since: timestamp(s.Since), OctetsIn: s.OctetsIn, OctetsOut: s.OctetsOut, Outcome: string(s.Outcome), Detail: s.Detail, Asked: timestamp(s.Asked),
 	}
 }

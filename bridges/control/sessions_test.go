@@ -59,7 +59,8 @@ func TestSessions(t *testing.T) {
 	}
 	s := list("")[0]
 	if s.Account != alain || s.AppPassword.GetId() != first.AppPassword.Id || s.AppPassword.Name != first.AppPassword.Name || s.Client != "vpn1" ||
-		s.Device != "tv" || s.Address != "10.0.0.5" || !s.Since.AsTime().Equal(at) || s.OctetsIn != 1<<40 || s.OctetsOut != 7 {
+		s.Device != "tv" || s.Address != "10.0.0.5" || !s.Since.AsTime().Equal(at) || s.OctetsIn != 1<<40 || s.OctetsOut != 7 ||
+		s.Outcome != "" || s.Detail != "" || s.Asked != nil {
 		t.Errorf("session %v", s)
 	}
 	stream, err := all.List(ctx, &controlv1.ListSessionsRequest{Account: "nobody"})
@@ -74,5 +75,8 @@ func TestSessions(t *testing.T) {
 	must(t, err)
 	if len(r.Endings) != 1 || r.Endings[0].Outcome != "refused" || r.Endings[0].Detail != "because" || r.Endings[0].Session.GetClient() != "vpn1" {
 		t.Errorf("endings %v", r)
+	}
+	if s := list(alain)[0]; s.Outcome != "refused" || s.Detail != "because" || s.Asked.AsTime().Before(before.Add(-time.Millisecond)) {
+		t.Errorf("session %v", s)
 	}
 }

@@ -64,6 +64,15 @@ type (
 		Since       *time.Time `json:"since"`
 		OctetsIn    uint64     `json:"octets_in"`
 		OctetsOut   uint64     `json:"octets_out"`
+
+		Ending *triedJSON `json:"ending"` // null: it may go on
+	}
+
+	// triedJSON is what came of ending a session that is still there.
+	triedJSON struct {
+		Outcome string     `json:"outcome"` // refused, unanswered, waiting, not-asked
+		Detail  string     `json:"detail"`
+		Asked   *time.Time `json:"asked"`
 	}
 
 	endingJSON struct {
@@ -95,24 +104,35 @@ func listSessions(ctx context.Context, d daemonClient, r *controlv1.ListSessions
 			return nil, err
 		}
 		alive()
-		all = append(all, sessionJSON{
-			Account: s.GetAccount(), AppPassword: toRefJSON(s.GetAppPassword()), Client: s.GetClient(), Device: s.GetDevice(),
-			Address: s.GetAddress(), Since: timeOrNil(s.GetSince()), OctetsIn: s.GetOctetsIn(), OctetsOut: s.GetOctetsOut(),
-		})
+		all = append(all, toSessionJSON(s))
 	}
 }
 
+func toSessionJSON(s *controlv1.Session) sessionJSON {
+	j := sessionJSON{
+		Account: s.GetAccount(), AppPassword: toRefJSON(s.GetAppPassword()), Client: s.GetClient(), Device: s.GetDevice(),
+		Address: s.GetAddress(), Since: timeOrNil(s.GetSince()), OctetsIn: s.GetOctetsIn(), OctetsOut: s.GetOctetsOut(),
+	}
+	if s.GetOutcome() != "" {
+		j.Ending = &triedJSON{Outcome: s.GetOutcome(), Detail: s.GetDetail(), Asked: timeOrNil(s.GetAsked())}
+	}
+	return j
+}
+
 func sessionRows(all []sessionJSON) [][]string {
-	rows := [][]string{{"ACCOUNT", "APP PASSWORD", "CLIENT", "DEVICE", "ADDRESS", "SINCE", "IN", "OUT"}}
+	rows := [][]string{{"ACCOUNT", "APP PASSWORD", "CLIENT", "DEVICE", "ADDRESS", "SINCE", "IN", "OUT", "NOT ENDED"}}
 	for _, s := range all {
-		name, since := "", ""
+		name, since, ending := "", "", ""
 		if s.AppPassword != nil {
 			name = s.AppPassword.Name
 		}
 		if s.Since != nil {
 			since = shownTime(*s.Since)
 		}
-		rows = append(rows, []string{s.Account, name, s.Client, s.Device, s.Address, since, octets(s.OctetsIn), octets(s.OctetsOut)})
+		if s.Ending != nil {
+			ending = outcomeText(s.Ending.Outcome, s.Ending.Detail)
+		}
+		rows = append(rows, []string{s.Account, name, s.Client, s.Device, s.Address, since, octets(s.OctetsIn), octets(s.OctetsOut), ending})
 	}
 	return rows
 }
@@ -170,19 +190,23 @@ func endingsText(all []*controlv1.SessionEnding) string {
 
 // endingText tells of a session that goes on.
 func endingText(n *controlv1.SessionEnding) string {
-	client, detail := line(n.GetSession().GetClient()), ""
-	if n.GetDetail() != "" {
-		detail = " (" + line(n.GetDetail()) + ")"
+	return line(n.GetSession().GetClient() + " " + outcomeText(n.GetOutcome(), n.GetDetail()))
+}
+
+// outcomeText says what the client of a session that goes on did.
+func outcomeText(outcome, detail string) string {
+	if detail != "" {
+		detail = " (" + detail + ")"
 	}
-	switch session.Outcome(n.GetOutcome()) {
+	switch session.Outcome(outcome) {
 	case session.Refused:
-		return client + " refused" + detail
+		return "refused" + detail
 	case session.NotAsked:
-		return client + " was not asked" + detail
+		return "was not asked" + detail
 	case session.Waits:
-		return client + " did not answer yet and is asked again"
+		return "did not answer yet and is asked again"
 	}
-	return client + " did not answer" + detail
+	return "did not answer" + detail
 }
 
 // printTaken prints as JSON an account that something was taken from, and what

@@ -1,12 +1,14 @@
 package main_test
 
 import (
+	"crypto/md5"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +58,10 @@ type listed struct {
 	Since       time.Time
 	OctetsIn    uint64 `json:"octets_in"`
 	OctetsOut   uint64 `json:"octets_out"`
+	Ending      *struct {
+		Outcome, Detail string
+		Asked           time.Time
+	}
 }
 
 func (s *site) sessions(account ...string) []listed {
@@ -88,7 +94,7 @@ func TestSessionList(t *testing.T) {
 	}
 	l := all[0]
 	if l.Account != alain || l.AppPassword.ID != o.first.ID || l.AppPassword.Name != o.first.Name || l.Client != "vpn1" ||
-		l.Device != "00:11:22:aa:bb:cc" || l.Address != "10.0.0.5" || time.Since(l.Since) > time.Hour {
+		l.Device != "00:11:22:aa:bb:cc" || l.Address != "10.0.0.5" || time.Since(l.Since) > time.Hour || l.Ending != nil {
 		t.Errorf("listed as %+v", l)
 	}
 	if n := len(s.sessions(beate)); n != 0 {
@@ -265,8 +271,59 @@ func TestDeletingDoesNotWaitForASilentDevice(t *testing.T) {
 	if said := <-out; !strings.Contains(said, "; vpn1 did not answer yet") {
 		t.Errorf("it says %q", said)
 	}
-	if n := len(s.sessions(alain)); n != 1 {
-		t.Errorf("%d sessions are listed, want the one that goes on", n)
-	}
+	s.wantNotEnded("waiting", "", "did not answer yet and is asked again")
 	until(t, "the audit tells of it", func() bool { return strings.Contains(s.audit(), `"event":"session-not-ended"`) })
+	s.wantNotEnded("unanswered", "", "did not answer")
+}
+
+// wantNotEnded wants one session of alain that was to be ended, with that for
+// programs, and that for people at the end of its line.
+func (s *site) wantNotEnded(outcome, detail, text string) {
+	s.t.Helper()
+	all := s.sessions(alain)
+	if len(all) != 1 {
+		s.t.Fatalf("%d sessions are listed, want the one that goes on", len(all))
+	}
+	if n := all[0].Ending; n == nil || n.Outcome != outcome || n.Detail != detail || time.Since(n.Asked) > time.Hour {
+		s.t.Errorf("listed as %+v, want %s (%s)", n, outcome, detail)
+	}
+	if out := s.ok("", "session", "list"); !strings.HasSuffix(out, " "+text+"\n") || !strings.Contains(out, "NOT ENDED\n") {
+		s.t.Errorf("listed as\n%s", out)
+	}
+}
+
+// A device that refuses to end a session stays in the list, with what it says.
+func TestListTellsWhoRefused(t *testing.T) {
+	t.Parallel()
+	nas, err := net.ListenPacket("udp", "127.0.0.1:0")
+	must(t, err)
+	defer nas.Close()
+	s := newSessionSite(t, nas.LocalAddr().String())
+	s.start()
+	go refuseDisconnects(nas, s.secret("vpn1"))
+	o := s.enroll(alain)
+	s.account("Start", `Acct-Session-Id = "1"`, s.expect(accept, alain, o.first.Password).class())
+	if out := s.ok("", "app-password", "delete-all", alain, "--yes"); !strings.HasSuffix(out, "; vpn1 refused (Administratively-Prohibited)\n") {
+		t.Errorf("it says %q", out)
+	}
+	s.wantNotEnded("refused", "Administratively-Prohibited", "refused (Administratively-Prohibited)")
+}
+
+// refuseDisconnects answers each Disconnect-Request with a Disconnect-NAK and
+// Error-Cause 501 (RFC 5176, section 3.5), until conn is closed.
+func refuseDisconnects(conn net.PacketConn, secret string) {
+	buf := make([]byte, 4096)
+	for {
+		n, from, err := conn.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		nak := append([]byte{42, buf[1], 0, 26}, buf[4:min(n, 20)]...)
+		nak = append(nak, 101, 6, 0, 0, 1, 0xF5)
+		sum := md5.Sum(append(slices.Clone(nak), secret...))
+		copy(nak[4:], sum[:])
+		if _, err := conn.WriteTo(nak, from); err != nil {
+			return
+		}
+	}
 }

@@ -28,17 +28,13 @@ type Ender interface {
 	EndSession(ctx context.Context, s Session) (Outcome, string)
 }
 
-// An Ending is a session that was to be ended, and what came of it.
-type Ending struct {
-	Session
-	Outcome Outcome
-	Detail  string
-}
-
 const (
 	sweepEvery  = time.Minute // between looks at every account that has sessions
 	maxActive   = 64          // sessions that are being ended at a time
 	maxActiveOf = 8           // of one client
+
+	checkTime = 10 * time.Second // for what Standing says of one account
+	maxUnable = 8                // accounts in a row that nobody can tell of
 
 	endingKept  = 10 * time.Minute // how long an outcome can be asked for
 	maxEndings  = 1 << 14          // outcomes that are kept
@@ -46,11 +42,10 @@ const (
 	endAgainMax = time.Hour
 )
 
-// A request is an Ending as it goes on.
+// A request is a session that is to be ended, and what came of it.
 type request struct {
-	Ending
+	Session
 	row    *row
-	began  time.Time
 	over   time.Time          // when it was known what came of it
 	cancel context.CancelFunc // nil before the client is asked
 	spared bool               // its app password holds again
@@ -79,7 +74,7 @@ func newRequests() requests {
 }
 
 // EndWith has sessions ended by x once their app password does not hold any
-// more, whoever or whatever took it away.
+// more, whoever or whatever took it away; nil: by nobody.
 func (t *Table) EndWith(x Ender) {
 	t.mu.Lock()
 	t.requests.ender = x
@@ -91,7 +86,7 @@ func (t *Table) EndWith(x Ender) {
 // since then, or still were to be then. It has those ended that are still to be,
 // and waits for what comes of it as long as ctx lasts: what is not known by then
 // Waits, and goes on. The error is one of Standing.
-func (t *Table) Endings(ctx context.Context, account string, since time.Time) ([]Ending, error) {
+func (t *Table) Endings(ctx context.Context, account string, since time.Time) ([]Session, error) {
 	if err := t.check(ctx, account, since); err != nil {
 		return nil, err
 	}
@@ -110,36 +105,35 @@ func (t *Table) Endings(ctx context.Context, account string, since time.Time) ([
 
 // endingsOf returns the endings of an account since then, whether one is not
 // decided, and what is closed when that changes.
-func (t *Table) endingsOf(account string, since time.Time) (all []Ending, waiting bool, changed <-chan struct{}) {
+func (t *Table) endingsOf(account string, since time.Time) (all []Session, waiting bool, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, q := range t.requests.all {
 		if q.Account == account && (q.Outcome == Waits || !q.over.Before(since)) {
-			all = append(all, q.Ending)
+			all = append(all, q.Session)
 			waiting = waiting || q.Outcome == Waits
 		}
 	}
 	return all, waiting, t.requests.changed
 }
 
-// Suspect has the sessions of an account looked at soon: something changed there.
-func (t *Table) Suspect(account string) {
-	t.mu.Lock()
-	if len(t.accounts[account]) > 0 {
-		t.suspects[account] = struct{}{}
+// endLoop has those asked for who are to be ended, until ctx ends. It counts them
+// in done.
+func (t *Table) endLoop(ctx context.Context, done *sync.WaitGroup) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.wake:
+		}
+		begin, over := t.takeRequests()
+		for _, q := range begin {
+			done.Go(func() { t.ask(ctx, q) })
+		}
+		for _, q := range over {
+			t.opt.Ended(q.Session)
+		}
 	}
-	t.mu.Unlock()
-	t.look()
-}
-
-// SuspectAll is Suspect of every account.
-func (t *Table) SuspectAll() {
-	t.mu.Lock()
-	for account := range t.accounts {
-		t.suspects[account] = struct{}{}
-	}
-	t.mu.Unlock()
-	t.look()
 }
 
 func (t *Table) look() {
@@ -149,109 +143,12 @@ func (t *Table) look() {
 	}
 }
 
-func (t *Table) takeSuspects() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var accounts []string
-	for account := range t.suspects {
-		accounts = append(accounts, account)
-	}
-	clear(t.suspects)
-	return accounts
-}
-
-// endLoop ends what does not hold any more, until ctx ends. It counts those in
-// done who ask.
-func (t *Table) endLoop(ctx context.Context, done *sync.WaitGroup) {
-	ticker := time.NewTicker(sweepEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			t.sweep()
-		case <-t.wake:
-		}
-		for _, account := range t.takeSuspects() {
-			if err := t.check(ctx, account, time.Time{}); err != nil {
-				t.opt.Log.Warn("whether sessions are to be ended could not be found out; trying again", "err", err)
-				break // the directory or the store does not answer: the next sweep asks again
-			}
-		}
-		begin, over := t.takeRequests()
-		for _, q := range begin {
-			done.Go(func() { t.ask(ctx, q) })
-		}
-		for _, q := range over {
-			t.opt.Ended(q.Ending)
-		}
-	}
-}
-
-// sweep forgets what is over, and has every account looked at: a date comes and
-// a policy changes without a word.
-func (t *Table) sweep() {
-	t.expire()
-	t.sweepEndings()
-	t.SuspectAll()
-}
-
 // sweepEndings forgets old outcomes.
 func (t *Table) sweepEndings() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.opt.Now()
-	t.requests.all = slices.DeleteFunc(t.requests.all, func(q *request) bool { return q.Outcome != Waits && now.Sub(q.began) > endingKept })
-}
-
-// check begins to end those sessions of an account whose app password does not
-// hold any more. Where a try has failed the next one waits, unless it was before
-// since.
-func (t *Table) check(ctx context.Context, account string, since time.Time) error {
-	if !t.canEnd(account) {
-		return nil
-	}
-	standing, err := t.opt.Standing(ctx, account)
-	if err != nil {
-		return err
-	}
-	t.begin(account, since, standing)
-	t.look()
-	return nil
-}
-
-// canEnd says whether there is something to be ended at an account, and somebody
-// who does.
-func (t *Table) canEnd(account string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.requests.ender != nil && len(t.accounts[account]) > 0
-}
-
-// begin notes the sessions of an account that are to be ended, and spares those
-// that were to be and may go on after all.
-func (t *Table) begin(account string, since time.Time, standing Standing) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	x, now := &t.requests, t.opt.Now()
-	for each := range t.accounts[account] {
-		_, holds := standing(each.of.Owner)
-		if holds && each.request != nil {
-			each.request.spared = true
-			each.request.stop()
-		}
-		if holds || each.request != nil || now.Before(each.again) && !each.asked.Before(since) {
-			continue
-		}
-		each.asked = now
-		each.request = &request{Ending: Ending{Session: each.Session, Outcome: Waits}, row: each, began: now}
-		if len(x.all) >= maxEndings {
-			x.all = x.all[1:]
-		}
-		x.all = append(x.all, each.request)
-		x.waiting = append(x.waiting, each.request)
-	}
+	t.requests.all = slices.DeleteFunc(t.requests.all, func(q *request) bool { return q.Outcome != Waits && now.Sub(q.over) > endingKept })
 }
 
 // takeRequests returns those that may begin, as many as may go on at a time, and
@@ -281,17 +178,20 @@ func (t *Table) takeRequests() (begin, over []*request) {
 func (t *Table) ask(ctx context.Context, q *request) {
 	asked, cancel := context.WithCancel(ctx)
 	defer cancel()
-	outcome, detail := t.started(q, cancel).EndSession(asked, q.Session)
+	outcome, detail := NotAsked, "there is nobody to ask it"
+	if x := t.started(q, cancel); x != nil {
+		outcome, detail = x.EndSession(asked, q.Session)
+	}
 	if ctx.Err() != nil {
 		return // the end of Run: the next one asks anew
 	}
 	t.ended(q, outcome, detail)
-	t.opt.Ended(q.Ending)
+	t.opt.Ended(q.Session)
 	t.look()
 }
 
 // started notes how q can be stopped, does it where its session is over, and
-// returns whom to ask.
+// returns who asks, if anybody.
 func (t *Table) started(q *request, cancel context.CancelFunc) Ender {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -324,9 +224,10 @@ func (t *Table) settle(q *request, outcome Outcome, detail string) {
 		t.end(q.row)
 	case q.spared:
 		outcome, detail = NotAsked, "its app password works again"
-		t.suspects[q.Account] = struct{}{} // unless it was taken away once more meanwhile
-		t.look()
+		t.suspects.told[q.Account] = struct{}{} // unless it was taken away once more meanwhile
+		t.suspects.look()
 	default:
+		q.row.Outcome, q.row.Detail = outcome, detail
 		q.row.again = t.opt.Now().Add(min(endAgain<<min(q.row.tries, 10), endAgainMax))
 		q.row.tries++
 	}

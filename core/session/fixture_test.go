@@ -38,8 +38,10 @@ type fixture struct {
 	mu      sync.Mutex
 	gone    map[[8]byte]bool // app passwords that do not hold
 	away    error            // what Standing says, if not nil
-	stood   func()           // runs after Standing has said something, if not nil
-	ended   []session.Ending
+	awayFor func(account string) error
+	slow    time.Duration // that Standing takes
+	stood   func()        // runs after Standing has said something, if not nil
+	ended   []session.Session
 	damaged []string
 }
 
@@ -80,7 +82,7 @@ func (f *fixture) load() *session.Table {
 	f.t.Helper()
 	table := session.New(session.Options{
 		Store: f.store, Keyring: f.keys, Now: time.Now, Log: slog.New(slog.DiscardHandler), Standing: f.standing,
-		Ended:   func(n session.Ending) { f.note(func() { f.ended = append(f.ended, n) }) },
+		Ended:   func(n session.Session) { f.note(func() { f.ended = append(f.ended, n) }) },
 		Damaged: func(key string) { f.note(func() { f.damaged = append(f.damaged, key) }) },
 	})
 	must(f.t, table.Load(f.ctx))
@@ -93,11 +95,25 @@ func (f *fixture) note(what func()) {
 	what()
 }
 
-func (f *fixture) standing(_ context.Context, account string) (session.Standing, error) {
+func (f *fixture) standing(ctx context.Context, account string) (session.Standing, error) {
+	var slow time.Duration
+	f.note(func() { slow = f.slow })
+	if slow > 0 {
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away != nil {
 		return nil, f.away
+	}
+	if f.awayFor != nil {
+		if err := f.awayFor(account); err != nil {
+			return nil, err
+		}
 	}
 	return func(of session.Owner) (string, bool) {
 		f.mu.Lock()
@@ -111,7 +127,7 @@ func (f *fixture) standing(_ context.Context, account string) (session.Standing,
 }
 
 // told returns the endings that were told of.
-func (f *fixture) told() []session.Ending {
+func (f *fixture) told() []session.Session {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.ended)
@@ -155,11 +171,11 @@ func (f *fixture) want(n int, table *session.Table) []session.Session {
 }
 
 // outcomes returns what came of the sessions of alain since then, by device.
-func (f *fixture) outcomes(ctx context.Context, since time.Time) map[string]session.Ending {
+func (f *fixture) outcomes(ctx context.Context, since time.Time) map[string]session.Session {
 	f.t.Helper()
 	all, err := f.Endings(ctx, alain, since)
 	must(f.t, err)
-	found := map[string]session.Ending{}
+	found := map[string]session.Session{}
 	for _, n := range all {
 		if _, twice := found[n.Device]; twice {
 			f.t.Errorf("%s is there twice", n.Device)

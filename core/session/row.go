@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
@@ -33,10 +32,10 @@ type row struct {
 	every    time.Duration // how often the client reports; 0: not known
 	gaps     int           // between reports that were watched
 	replaced bool          // another one of the same device took its place
+	gone     time.Time     // that began then; zero: not known
 
 	request *request  // while it is being ended
 	tries   int       // that failed
-	asked   time.Time // when the last try began
 	again   time.Time // when the next one may
 }
 
@@ -53,24 +52,32 @@ func (r *row) isAt(p Place) bool {
 	return p.Device != "" && p.Port != "" && Place{r.Client, r.Device, r.port} == p
 }
 
-// take brings r up to date with what is said.
+// take brings r up to date with what is said. What comes late says less: it fills
+// in what is not known.
 func (r *row) take(said Report, of token, now time.Time) {
+	late := said.At.Before(r.at)
 	for _, field := range []struct {
 		at   *string
 		said string
 	}{{&r.Device, said.Device}, {&r.port, said.Port}, {&r.Address, said.Address}} {
-		*field.at = cmp.Or(strings.ToValidUTF8(field.said, "\uFFFD"), *field.at)
+		if text := strings.ToValidUTF8(field.said, "\uFFFD"); text != "" && (!late || *field.at == "") {
+			*field.at = text
+		}
 	}
-	r.Handle = said.Handle
-	r.of.issued = max(r.of.issued, of.issued)
-	if said.HasOctets && !said.At.Before(r.at) { // what comes late says less
+	if len(said.Handle) > 0 && (!late || len(r.Handle) == 0) {
+		r.Handle = said.Handle
+	}
+	if said.HasOctets && !late {
 		r.OctetsIn, r.OctetsOut = said.OctetsIn, said.OctetsOut
 	}
-	if said.At.After(r.at) {
+	r.of.issued = max(r.of.issued, of.issued)
+	if !late {
 		r.at = said.At
 	}
 	if said.Event == GoesOn {
-		r.replaced = false // it is there after all
+		if !said.At.Before(r.gone) {
+			r.replaced = false // it is there after all
+		}
 		r.watch(now.Sub(r.seen))
 	}
 	r.every = max(r.every, min(said.Every, maxEvery))

@@ -68,4 +68,11 @@ type Session struct {
 	OctetsIn        uint64 // from the device
 	OctetsOut       uint64 // to the device
 	Handle          []byte // of its Report
+
+	// Where its app password does not hold any more, so that it is to be ended:
+	// what came of that. Once its client was asked in vain, that stands here also
+	// while it is asked again.
+	Outcome Outcome   // empty: it may go on
+	Detail  string    // more words, or empty
+	Asked   time.Time // when the last try began
 }

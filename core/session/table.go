@@ -59,7 +59,7 @@ type Options struct {
 
 	// Ended is told what came of a session that was to be ended, and Damaged of
 	// a record that could not be opened and is removed.
-	Ended   func(Ending)
+	Ended   func(Session)
 	Damaged func(key string)
 }
 
@@ -78,8 +78,8 @@ type Table struct {
 
 	writes   writes
 	requests requests
-	suspects map[string]struct{} // accounts to look at
-	wake     chan struct{}       // a token: there are suspects, or sessions to be ended
+	suspects suspects
+	wake     chan struct{} // a token: there are sessions to be ended
 }
 
 // New returns a table without sessions. Load and Run make it whole.
@@ -87,7 +87,7 @@ func New(opt Options) *Table {
 	return &Table{
 		opt: opt, all: make(map[rowKey]*row), accounts: make(index), clients: make(index),
 		over: overs{until: make(map[rowKey]over)}, damaged: make(map[rowKey]struct{}), writes: newWrites(), requests: newRequests(),
-		suspects: make(map[string]struct{}), wake: make(chan struct{}, 1),
+		suspects: newSuspects(), wake: make(chan struct{}, 1),
 	}
 }
 
@@ -97,6 +97,7 @@ func (t *Table) Run(ctx context.Context) {
 	var done sync.WaitGroup
 	defer done.Wait()
 	done.Go(func() { t.writeLoop(ctx) })
+	done.Go(func() { t.checkLoop(ctx) })
 	t.endLoop(ctx, &done)
 }
 
@@ -215,7 +216,8 @@ func (t *Table) take(key rowKey, r Report, of token, name string) (account strin
 	if known == nil && !tied {
 		return "", false
 	}
-	if known == nil {
+	fresh := known == nil
+	if fresh {
 		known = &row{
 			Session: Session{Account: of.Account, AppPassword: of.idText(), AppPasswordName: name, Client: r.Client, Since: r.At.Add(-r.For)},
 			of:      of, key: key, id: r.ID, seen: now,
@@ -225,26 +227,34 @@ func (t *Table) take(key rowKey, r Report, of token, name string) (account strin
 		}
 	}
 	known.take(r, of, now)
-	switch r.Event {
-	case Stopped:
+	if r.Event == Stopped {
 		t.end(known)
-	case Starts:
-		t.replace(known)
-		fallthrough
-	default:
-		t.writes.note(key, r.Event == Starts)
+		return known.Account, true
 	}
+	if fresh {
+		t.replace(known)
+	}
+	t.writes.note(key, r.Event == Starts)
 	return known.Account, true
 }
 
-// replace marks what the device of by had before at the same port: its end was
-// lost. It does not count any more, but is still ended with the others.
-func (t *Table) replace(by *row) {
-	for other := range t.accounts[by.Account] {
-		if other != by && other.of.is(by.of.Owner) && other.isAt(Place{by.Client, by.Device, by.port}) {
-			other.replaced = true
-			t.writes.note(other.key, false)
+// replace looks for what the same device has at the same port beside r: of the two
+// that began earlier the end was lost, unless it was reported since the other
+// began. It does not count any more, but is still ended with the others.
+func (t *Table) replace(r *row) {
+	for other := range t.accounts[r.Account] {
+		if other == r || !other.of.is(r.of.Owner) || !other.isAt(Place{r.Client, r.Device, r.port}) {
+			continue
 		}
+		gone, there := other, r
+		if r.Since.Before(other.Since) {
+			gone, there = r, other
+		}
+		if gone.at.After(there.Since) {
+			continue
+		}
+		gone.replaced, gone.gone = true, there.Since
+		t.writes.note(gone.key, false)
 	}
 }
 
@@ -352,9 +362,13 @@ func (t *Table) expire() {
 func (t *Table) list(account string) []Session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	rows := maps.Keys(t.accounts[account])
+	if account == "" {
+		rows = maps.Values(t.all)
+	}
 	var found []Session
-	for _, each := range t.all {
-		if (account == "" || each.Account == account) && !each.replaced {
+	for each := range rows {
+		if !each.replaced || each.Outcome != "" { // who could not have it ended is told so
 			found = append(found, each.Session)
 		}
 	}

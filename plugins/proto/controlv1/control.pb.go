@@ -1865,15 +1865,19 @@ func (x *ListSessionsRequest) GetAccount() string {
 }
 
 type Session struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	AppPassword   *AppPasswordRef        `protobuf:"bytes,2,opt,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"`
-	Client        string                 `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"` // that reports it
-	Device        string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
-	Address       string                 `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"` // that the device was given
-	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
-	OctetsIn      uint64                 `protobuf:"varint,7,opt,name=octets_in,json=octetsIn,proto3" json:"octets_in,omitempty"`    // from the device
-	OctetsOut     uint64                 `protobuf:"varint,8,opt,name=octets_out,json=octetsOut,proto3" json:"octets_out,omitempty"` // to the device
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Account     string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	AppPassword *AppPasswordRef        `protobuf:"bytes,2,opt,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"`
+	Client      string                 `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"` // that reports it
+	Device      string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
+	Address     string                 `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"` // that the device was given
+	Since       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	OctetsIn    uint64                 `protobuf:"varint,7,opt,name=octets_in,json=octetsIn,proto3" json:"octets_in,omitempty"`    // from the device
+	OctetsOut   uint64                 `protobuf:"varint,8,opt,name=octets_out,json=octetsOut,proto3" json:"octets_out,omitempty"` // to the device
+	// Where its app password does not hold any more, so that it is to be ended.
+	Outcome       string                 `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"` // waiting, refused, unanswered, not-asked; empty: it may go on
+	Detail        string                 `protobuf:"bytes,10,opt,name=detail,proto3" json:"detail,omitempty"`  // more words, or empty
+	Asked         *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=asked,proto3" json:"asked,omitempty"`    // when the last try began
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1962,6 +1966,27 @@ func (x *Session) GetOctetsOut() uint64 {
 		return x.OctetsOut
 	}
 	return 0
+}
+
+func (x *Session) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *Session) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Session) GetAsked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
 }
 
 type ListEndingsRequest struct {
@@ -4367,7 +4392,7 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x04code\x18\x02 \x01(\tR\x04code\"\x13\n" +
 	"\x11CheckCodeResponse\"/\n" +
 	"\x13ListSessionsRequest\x12\x18\n" +
-	"\aaccount\x18\x01 \x01(\tR\aaccount\"\xa4\x02\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"\x88\x03\n" +
 	"\aSession\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12G\n" +
 	"\fapp_password\x18\x02 \x01(\v2$.keywicket.control.v1.AppPasswordRefR\vappPassword\x12\x16\n" +
@@ -4377,7 +4402,11 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1b\n" +
 	"\toctets_in\x18\a \x01(\x04R\boctetsIn\x12\x1d\n" +
 	"\n" +
-	"octets_out\x18\b \x01(\x04R\toctetsOut\"`\n" +
+	"octets_out\x18\b \x01(\x04R\toctetsOut\x12\x18\n" +
+	"\aoutcome\x18\t \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06detail\x18\n" +
+	" \x01(\tR\x06detail\x120\n" +
+	"\x05asked\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05asked\"`\n" +
 	"\x12ListEndingsRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"T\n" +
@@ -4710,119 +4739,120 @@ var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
 	0,  // 17: keywicket.control.v1.ConfirmTwoStepResponse.app_password:type_name -> keywicket.control.v1.AppPassword
 	2,  // 18: keywicket.control.v1.Session.app_password:type_name -> keywicket.control.v1.AppPasswordRef
 	70, // 19: keywicket.control.v1.Session.since:type_name -> google.protobuf.Timestamp
-	70, // 20: keywicket.control.v1.ListEndingsRequest.since:type_name -> google.protobuf.Timestamp
-	34, // 21: keywicket.control.v1.ListEndingsResponse.endings:type_name -> keywicket.control.v1.SessionEnding
-	31, // 22: keywicket.control.v1.SessionEnding.session:type_name -> keywicket.control.v1.Session
-	70, // 23: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	37, // 24: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
-	67, // 25: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
-	40, // 26: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
-	38, // 27: keywicket.control.v1.StoreStatus.replica:type_name -> keywicket.control.v1.ReplicaStatus
-	71, // 28: keywicket.control.v1.ReplicaStatus.age:type_name -> google.protobuf.Duration
-	71, // 29: keywicket.control.v1.ReplicaStatus.max_age:type_name -> google.protobuf.Duration
-	68, // 30: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
-	70, // 31: keywicket.control.v1.PluginStatus.since:type_name -> google.protobuf.Timestamp
-	70, // 32: keywicket.control.v1.PluginStatus.until:type_name -> google.protobuf.Timestamp
-	70, // 33: keywicket.control.v1.PluginStatus.last_error_at:type_name -> google.protobuf.Timestamp
-	69, // 34: keywicket.control.v1.PluginStatus.calls:type_name -> keywicket.control.v1.PluginStatus.CallsEntry
-	71, // 35: keywicket.control.v1.PluginCalls.mean:type_name -> google.protobuf.Duration
-	71, // 36: keywicket.control.v1.PluginCalls.longest:type_name -> google.protobuf.Duration
-	46, // 37: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	70, // 38: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
-	70, // 39: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
-	52, // 40: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
-	52, // 41: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	2,  // 42: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	54, // 43: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
-	70, // 44: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
-	0,  // 45: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	57, // 46: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
-	2,  // 47: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	70, // 48: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
-	17, // 49: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
-	60, // 50: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
-	2,  // 51: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	70, // 52: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
-	62, // 53: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
-	64, // 54: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
-	62, // 55: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
-	39, // 56: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	41, // 57: keywicket.control.v1.PluginStatus.CallsEntry.value:type_name -> keywicket.control.v1.PluginCalls
-	3,  // 58: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 59: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	9,  // 60: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 61: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	9,  // 62: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	9,  // 63: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	12, // 64: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	9,  // 65: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	13, // 66: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	15, // 67: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	55, // 68: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
-	58, // 69: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
-	30, // 70: keywicket.control.v1.Sessions.List:input_type -> keywicket.control.v1.ListSessionsRequest
-	32, // 71: keywicket.control.v1.Sessions.ListEndings:input_type -> keywicket.control.v1.ListEndingsRequest
-	20, // 72: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	19, // 73: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	21, // 74: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	22, // 75: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	23, // 76: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	19, // 77: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	19, // 78: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 79: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	19, // 80: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	28, // 81: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	61, // 82: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
-	65, // 83: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
-	7,  // 84: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
-	8,  // 85: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
-	35, // 86: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	42, // 87: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	44, // 88: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	47, // 89: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	48, // 90: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	49, // 91: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
-	50, // 92: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
-	4,  // 93: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 94: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	11, // 95: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 96: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 97: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 98: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 99: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	11, // 100: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	14, // 101: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	16, // 102: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	56, // 103: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
-	59, // 104: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
-	31, // 105: keywicket.control.v1.Sessions.List:output_type -> keywicket.control.v1.Session
-	33, // 106: keywicket.control.v1.Sessions.ListEndings:output_type -> keywicket.control.v1.ListEndingsResponse
-	18, // 107: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	18, // 108: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	18, // 109: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	18, // 110: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	18, // 111: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	24, // 112: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	25, // 113: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	27, // 114: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	18, // 115: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	29, // 116: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	63, // 117: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
-	66, // 118: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
-	6,  // 119: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
-	4,  // 120: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
-	36, // 121: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	43, // 122: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	45, // 123: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	45, // 124: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	45, // 125: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	53, // 126: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
-	51, // 127: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
-	93, // [93:128] is the sub-list for method output_type
-	58, // [58:93] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	70, // 20: keywicket.control.v1.Session.asked:type_name -> google.protobuf.Timestamp
+	70, // 21: keywicket.control.v1.ListEndingsRequest.since:type_name -> google.protobuf.Timestamp
+	34, // 22: keywicket.control.v1.ListEndingsResponse.endings:type_name -> keywicket.control.v1.SessionEnding
+	31, // 23: keywicket.control.v1.SessionEnding.session:type_name -> keywicket.control.v1.Session
+	70, // 24: keywicket.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	37, // 25: keywicket.control.v1.StatusResponse.store:type_name -> keywicket.control.v1.StoreStatus
+	67, // 26: keywicket.control.v1.StatusResponse.bridges:type_name -> keywicket.control.v1.StatusResponse.BridgesEntry
+	40, // 27: keywicket.control.v1.StatusResponse.plugins:type_name -> keywicket.control.v1.PluginStatus
+	38, // 28: keywicket.control.v1.StoreStatus.replica:type_name -> keywicket.control.v1.ReplicaStatus
+	71, // 29: keywicket.control.v1.ReplicaStatus.age:type_name -> google.protobuf.Duration
+	71, // 30: keywicket.control.v1.ReplicaStatus.max_age:type_name -> google.protobuf.Duration
+	68, // 31: keywicket.control.v1.BridgeStatus.counters:type_name -> keywicket.control.v1.BridgeStatus.CountersEntry
+	70, // 32: keywicket.control.v1.PluginStatus.since:type_name -> google.protobuf.Timestamp
+	70, // 33: keywicket.control.v1.PluginStatus.until:type_name -> google.protobuf.Timestamp
+	70, // 34: keywicket.control.v1.PluginStatus.last_error_at:type_name -> google.protobuf.Timestamp
+	69, // 35: keywicket.control.v1.PluginStatus.calls:type_name -> keywicket.control.v1.PluginStatus.CallsEntry
+	71, // 36: keywicket.control.v1.PluginCalls.mean:type_name -> google.protobuf.Duration
+	71, // 37: keywicket.control.v1.PluginCalls.longest:type_name -> google.protobuf.Duration
+	46, // 38: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
+	70, // 39: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	70, // 40: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
+	52, // 41: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
+	52, // 42: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	2,  // 43: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	54, // 44: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
+	70, // 45: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	0,  // 46: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	57, // 47: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
+	2,  // 48: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	70, // 49: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
+	17, // 50: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
+	60, // 51: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
+	2,  // 52: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	70, // 53: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
+	62, // 54: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
+	64, // 55: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
+	62, // 56: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
+	39, // 57: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	41, // 58: keywicket.control.v1.PluginStatus.CallsEntry.value:type_name -> keywicket.control.v1.PluginCalls
+	3,  // 59: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 60: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	9,  // 61: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 62: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	9,  // 63: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	9,  // 64: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	12, // 65: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	9,  // 66: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	13, // 67: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	15, // 68: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	55, // 69: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
+	58, // 70: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
+	30, // 71: keywicket.control.v1.Sessions.List:input_type -> keywicket.control.v1.ListSessionsRequest
+	32, // 72: keywicket.control.v1.Sessions.ListEndings:input_type -> keywicket.control.v1.ListEndingsRequest
+	20, // 73: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	19, // 74: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	21, // 75: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	22, // 76: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	23, // 77: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	19, // 78: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	19, // 79: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 80: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	19, // 81: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	28, // 82: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	61, // 83: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
+	65, // 84: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
+	7,  // 85: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
+	8,  // 86: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
+	35, // 87: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	42, // 88: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	44, // 89: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	47, // 90: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	48, // 91: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	49, // 92: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	50, // 93: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
+	4,  // 94: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 95: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	11, // 96: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 97: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 98: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 99: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 100: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	11, // 101: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	14, // 102: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	16, // 103: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	56, // 104: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
+	59, // 105: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
+	31, // 106: keywicket.control.v1.Sessions.List:output_type -> keywicket.control.v1.Session
+	33, // 107: keywicket.control.v1.Sessions.ListEndings:output_type -> keywicket.control.v1.ListEndingsResponse
+	18, // 108: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	18, // 109: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	18, // 110: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	18, // 111: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	18, // 112: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	24, // 113: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	25, // 114: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	27, // 115: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	18, // 116: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	29, // 117: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	63, // 118: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
+	66, // 119: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
+	6,  // 120: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
+	4,  // 121: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
+	36, // 122: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	43, // 123: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	45, // 124: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	45, // 125: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	45, // 126: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	53, // 127: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	51, // 128: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
+	94, // [94:129] is the sub-list for method output_type
+	59, // [59:94] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
