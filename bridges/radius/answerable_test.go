@@ -99,10 +99,10 @@ func TestGrantedIsWhatFits(t *testing.T) {
 			for i, octets := range []int{full - 1, full, full + 1, full + 300, full - 1, full, full + 1, full + 300} {
 				// A later one replaces those before: what comes of it is what counts.
 				c := everyMethod()
-				c.Reply = replyOctets(t, "Reply-Message", 200)
+				c.Reply = replyOctets(t, "Reply-Message", 20)
 				config := testConfig(c)
-				config.Replies.Profiles = map[string][]Attribute{"vpn": replyOctets(t, "Reply-Message", 100)}
-				rest, own := octets-100, []core.Reply(nil)
+				config.Replies.Profiles = map[string][]Attribute{"vpn": replyOctets(t, "Reply-Message", 400)}
+				rest, own := octets-400, []core.Reply(nil)
 				if i >= 4 {
 					rest, own = octets-5, []core.Reply{{Name: "Reply-Message", Value: "own"}}
 				}
@@ -128,11 +128,7 @@ func TestGrantedIsWhatFits(t *testing.T) {
 							back = append(back, a)
 						}
 					}
-					var want []string
-					for _, a := range proxyStates(tt.proxied) {
-						want = append(want, string(a))
-					}
-					if !slices.Equal(back, want) {
+					if !slices.Equal(back, texts(proxyStates(tt.proxied))) {
 						t.Error("the Proxy-States are not what they were, in their order")
 					}
 				})

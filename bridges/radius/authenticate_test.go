@@ -121,11 +121,18 @@ func TestR1Auto(t *testing.T) {
 
 		h.ask(flipMA(papRequest(1, testName, testPassword)))
 		h.silent(0, dropMessageAuthenticator)
+		// What must have one anyway says nothing of what need not.
+		h.ask(statusRequest(200))
+		h.ask(signRequest(rawPacket(1, 201, testAuthenticator(201), emptyMA, attr(1, testName), attr(79, "\x02\x01\x00\x06\x01x")), testSecret))
+		h.later(rejectTime)
+		if n := len(h.replies()); n != 2 {
+			t.Fatalf("%d replies", n)
+		}
 		unsigned := unsignedRequest(2, testName, testPassword)
 		h.ask(unsigned)
 		h.reply(unsigned, codeAccessAccept)
 		if memory.seen["vpn1"] {
-			t.Fatal("remembered without a valid Message-Authenticator")
+			t.Fatal("remembered without a valid Message-Authenticator of its own accord")
 		}
 		signed := papRequest(3, testName, testPassword)
 		h.ask(signed)
@@ -231,7 +238,9 @@ func TestR2R3Replies(t *testing.T) {
 		"reject, unsigned": {unsignedRequest(1, testName, "wrong", states...), codeAccessReject, []string{"!\x05one", "!\x05two", "!\x02"}},
 		"reject, no method": {rawPacket(1, 1, testAuthenticator(1), attr(1, testName), attr(31, "somewhere")),
 			codeAccessReject, nil},
-		"status": {signRequest(rawPacket(12, 1, testAuthenticator(1), emptyMA, states[0], attr(1, testName)), testSecret), codeAccessAccept, nil},
+		"State without EAP":      {papRequest(1, testName, testPassword, attr(24, "their state")), codeAccessAccept, []string{"\x19\x09session", "\x19\x07staff"}},
+		"reject, as many as fit": {papRequest(1, testName, "wrong", proxyStates(3900)...), codeAccessReject, texts(proxyStates(3900))},
+		"status":                 {signRequest(rawPacket(12, 1, testAuthenticator(1), emptyMA, states[0], attr(1, testName)), testSecret), codeAccessAccept, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, testConfig(c), &fakeEngine{}, func(h *harness) {
@@ -251,6 +260,13 @@ func TestR2R3Replies(t *testing.T) {
 			})
 		})
 	}
+}
+
+func texts(all [][]byte) (out []string) {
+	for _, one := range all {
+		out = append(out, string(one))
+	}
+	return out
 }
 
 // R6: the longest prefix, and IPv4-mapped addresses as IPv4.

@@ -163,8 +163,7 @@ func (c *client) authenticate(p *packet, first *[digestLen]byte, now time.Time) 
 		}
 		return nil, dropMessageAuthenticator
 	}
-	// RFC 5997, section 3, and RFC 3579, section 3.1, ask for it always.
-	if c.requires() || p.code() == codeStatusServer || p.has(attrEAPMessage) {
+	if c.requires() || p.signedAnyway() {
 		return nil, dropNoMessageAuthenticator
 	}
 	if !c.AllowUnsignedProxyState && p.has(attrProxyState) {

@@ -116,7 +116,7 @@ type Requirement uint8
 const (
 	RequireAlways Requirement = iota // default: without one, silence
 	RequireNever                     // for devices that cannot; a wrong one is still silence
-	RequireAuto                      // off until the first valid one, then on for good
+	RequireAuto                      // off until the first valid one in what need not have it, then on for good
 )
 
 // A Client is a device that may ask: an access point, a VPN concentrator, a

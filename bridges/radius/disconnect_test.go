@@ -219,6 +219,34 @@ func TestRFC5176ForgedAnswers(t *testing.T) {
 	}
 }
 
+// RFC 5176, section 2.3: an answer counts for the request that it is made of, from
+// whom that was sent to, while somebody waits for it.
+func TestRFC5176LateAnswers(t *testing.T) {
+	d := &disconnects{waiting: map[question]*disconnect{}}
+	to, k := netip.MustParseAddrPort("192.0.2.10:3799"), newKey([]byte(testSecret))
+	one := d.begin(to, k, parsedHandle{}, time.Unix(1e9, 0))
+	answer := disconnectReply(one.raw, 41, testSecret, true)
+	mapped := netip.AddrPortFrom(netip.AddrFrom16(to.Addr().As16()), to.Port())
+	for from, want := range map[netip.AddrPort]*disconnect{
+		to: one, mapped: one, netip.MustParseAddrPort("192.0.2.11:3799"): nil, netip.MustParseAddrPort("192.0.2.10:3800"): nil,
+	} {
+		if got, _ := d.receive(answer, from); got != want {
+			t.Errorf("from %v: taken %v, want %v", from, got != nil, want != nil)
+		}
+	}
+	d.end(one)
+	if got, _ := d.receive(answer, to); got != nil {
+		t.Error("taken when nobody waits any more")
+	}
+	d.last = one.question.id - 1
+	if again := d.begin(to, k, parsedHandle{}, time.Unix(1e9+1, 0)); again.question != one.question {
+		t.Fatalf("%v and %v", again.question, one.question)
+	}
+	if got, _ := d.receive(answer, to); got != nil {
+		t.Error("taken for the answer to another request of the same identifier")
+	}
+}
+
 // Who waits leaves at once when it wants to, and the server when it is closed.
 func TestEndSessionStops(t *testing.T) {
 	n := startNAS(t, testSecret, func([]byte) []byte { return nil })

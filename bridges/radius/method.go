@@ -69,6 +69,8 @@ func (c *Client) whyNot(m proof.Method) string {
 		return "MS-CHAPv1 is never taken: one recorded answer gives its NT hash away. Set the device to PAP, or to MS-CHAPv2"
 	case m == proof.MethodMSCHAPChange:
 		return "app passwords are not changed over MS-CHAP; issue a new one"
+	case m == proof.MethodEAP:
+		return "EAP is not taken yet, which 802.1X and WPA-Enterprise need. Set the device to PAP, or let it ask another server"
 	case m == proof.MethodMSCHAPv2 && slices.Contains(c.Methods, m):
 		return "MS-CHAPv2 outside a tunnel can be broken by whoever captures it. Set the device to PAP or a tunnel, or, if the way to it is trusted, set allow_insecure_mschap = true for this client"
 	}
@@ -143,4 +145,4 @@ func (chap) proof(r *request) proof.Proof {
 type eap struct{}
 
 func (eap) present(p *packet) bool     { return p.has(attrEAPMessage) }
-func (eap) proof(*request) proof.Proof { return nil }
+func (eap) proof(*request) proof.Proof { return proof.Unsupported(proof.MethodEAP) }

@@ -302,6 +302,7 @@ func TestR15WhoMayUseWhat(t *testing.T) {
 		proof.MethodMSCHAPv2:     mschap2Attributes(t, testName, testPassword),
 		proof.MethodMSCHAPv1:     {vsa(311, 11, ourChallenge[:8]), vsa(311, 1, strings.Repeat("x", 50))},
 		proof.MethodMSCHAPChange: {vsa(311, 27, strings.Repeat("x", 68))},
+		proof.MethodEAP:          {attr(79, "\x02\x01\x00\x06\x01x"), attr(24, "state")},
 	}
 	for _, tt := range []struct {
 		methods  []proof.Method
@@ -339,6 +340,7 @@ func TestUntakenIsTold(t *testing.T) {
 		"methods of this client":       {testClient(), [][]byte{attr(3, strings.Repeat("x", 17))}},
 		"allow_insecure_mschap = true": {listed, mschap2Attributes(t, testName, testPassword)},
 		"MS-CHAPv1 is never taken":     {everyMethod(), [][]byte{vsa(311, 1, strings.Repeat("x", 50))}},
+		"EAP is not taken yet":         {everyMethod(), [][]byte{attr(79, "\x02\x01\x00\x06\x01x")}},
 		"not changed over MS-CHAP":     {everyMethod(), [][]byte{vsa(311, 3, strings.Repeat("x", 72))}},
 	} {
 		inBubble(t, testConfig(tt.client), &fakeEngine{}, func(h *harness) {

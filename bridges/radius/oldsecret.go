@@ -25,6 +25,7 @@ type OldSecret struct {
 type oldUse struct {
 	packets atomic.Uint64
 	last    atomic.Pointer[lastUse]
+	ended   atomic.Int64 // the latest OldUntil that was reached, in milliseconds since 1970
 }
 
 type lastUse struct {
@@ -53,9 +54,18 @@ func keyFor(secret []byte, old bool, known []*key) *key {
 	return k
 }
 
-// live returns the keys of c that are taken now, the new one first.
+// live returns the keys of c that are taken now, the new one first. One that has
+// ended does not come back with a clock that is set back.
 func (c *client) live(now time.Time) []*key {
-	if len(c.keys) > 1 && !now.Before(c.OldUntil) {
+	if len(c.keys) < 2 {
+		return c.keys
+	}
+	until, ended := c.OldUntil.UnixMilli(), &c.keys[1].use.ended
+	switch {
+	case until <= ended.Load():
+		return c.keys[:1]
+	case !now.Before(c.OldUntil):
+		ended.Store(until)
 		return c.keys[:1]
 	}
 	return c.keys

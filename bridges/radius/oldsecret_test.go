@@ -77,6 +77,66 @@ func TestR6SecretChange(t *testing.T) {
 	})
 }
 
+// R6 and RFC 2866: the same of accounting.
+func TestR6SecretChangeInAccounting(t *testing.T) {
+	inAccounting(t, func(h *harness, all *fakeSessions) {
+		if err := h.s.Reload(testConfig(changingClient())); err != nil {
+			t.Fatal(err)
+		}
+		for n, signed := range []bool{false, true} {
+			request := accountingRequest(n, oldSecret, signed, start("1")...)
+			h.ask(request)
+			if sent := h.replies(); len(sent) != 1 || !responseRight(sent[0].reply, request, oldSecret) {
+				t.Fatalf("signed %v: %d replies, or not in the secret of the request", signed, len(sent))
+			}
+		}
+		mixed := stamp(accountingRequest(2, testSecret, true, start("1")...), oldSecret)
+		h.ask(mixed)
+		h.silent(time.Second, dropMessageAuthenticator)
+		if got := h.s.OldSecrets(); len(got) != 1 || got[0].Packets != 2 {
+			t.Errorf("old secrets: %+v", got)
+		}
+		request := accountingRequest(3, testSecret, true, start("1")...)
+		h.ask(request)
+		h.recorded(request)
+		h.later(overlap)
+		h.ask(accountingRequest(4, oldSecret, false, start("1")...))
+		h.silent(time.Second, dropRequestAuthenticator)
+		if n := len(all.told()); n != 3 {
+			t.Errorf("told of %d reports, want 3", n)
+		}
+	})
+}
+
+// C2: an old secret that has ended does not come back with a clock that is set
+// back, by a reload neither, unless it is given more time.
+func TestC2OldSecretStaysOver(t *testing.T) {
+	c := changingClient()
+	before := newTable(testConfig(c), nil)
+	live := func(table *table, now time.Time) int { return len(table.names["vpn1"].live(now)) }
+	for _, step := range []struct {
+		now  time.Time
+		want int
+	}{
+		{c.OldUntil.Add(-time.Minute), 2}, {c.OldUntil.Add(-2 * time.Minute), 2}, {c.OldUntil, 1}, {c.OldUntil.Add(-time.Minute), 1},
+	} {
+		if got := live(before, step.now); got != step.want {
+			t.Errorf("%v before its end: %d secrets, want %d", c.OldUntil.Sub(step.now), got, step.want)
+		}
+	}
+	if got := live(newTable(testConfig(c), before), c.OldUntil.Add(-time.Minute)); got != 1 {
+		t.Error("it came back with a reload")
+	}
+	c.OldUntil = c.OldUntil.Add(overlap)
+	if got := live(newTable(testConfig(c), before), c.OldUntil.Add(-time.Minute)); got != 2 {
+		t.Error("it cannot be given more time")
+	}
+	c.OldUntil = time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)
+	if got := live(newTable(testConfig(c), before), time.Now()); got != 2 {
+		t.Error("it cannot be given very much time")
+	}
+}
+
 // A request without Message-Authenticator does not say its secret. Its password
 // does, where only one of the two makes text of it; anything else is the new one's.
 func TestR6SecretChangeUnsigned(t *testing.T) {

@@ -99,6 +99,11 @@ func (p *packet) signed() bool {
 	return p.signatures == 1 && p.raw[p.signature+1] == 2+digestLen && p.code() != codeAccountingRequest
 }
 
+// signedAnyway says whether p must have a Message-Authenticator by its kind (RFC 5997,
+// section 3; RFC 3579, section 3.1). So where it has one, that does not say that its
+// sender signs what need not be.
+func (p *packet) signedAnyway() bool { return p.code() == codeStatusServer || p.has(attrEAPMessage) }
+
 // hiddenPassword returns the only User-Password in p if it is whole blocks, and
 // false if it is not (RFC 2865, section 5.2).
 func (p *packet) hiddenPassword() (hidden []byte, ok bool) {

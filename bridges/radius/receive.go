@@ -55,7 +55,7 @@ func (s *Server) authenticate(r *request, first *[digestLen]byte) {
 	if k.old {
 		s.usedOld(c, k, source, now)
 	}
-	if p.signatures == 1 && !r.accounting && c.RequireMessageAuthenticator == RequireAuto {
+	if p.signatures == 1 && !r.accounting && !p.signedAnyway() && c.RequireMessageAuthenticator == RequireAuto {
 		s.remember(c)
 	}
 }

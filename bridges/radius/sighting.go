@@ -172,8 +172,6 @@ func malformation(p *packet) string {
 		return "there is no password in it, in no way that is known here"
 	case len(present) > 1:
 		return "there is more than one password in it: " + strings.Join(present, ", ")
-	case present[0] == methodName(eap{}):
-		return "EAP is not taken yet"
 	}
 	return "its " + present[0] + " is empty, or does not have the form that the RFC gives it; where there is no Message-Authenticator, the shared secret may differ"
 }

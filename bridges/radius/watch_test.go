@@ -77,7 +77,7 @@ func TestWatch(t *testing.T) {
 		"empty name":     {nil, signed(attr(1, ""), pap), nil, "Access-Reject", "its User-Name is empty"},
 		"Call-Check":     {nil, papRequest(1, testName, testPassword, attr(6, "\x00\x00\x00\x0a")), nil, "Access-Reject", "Service-Type asks for a service without"},
 		"odd password":   {nil, signed(attr(1, testName), attr(2, "12345")), nil, "Access-Reject", "its User-Password is empty, or does not have the form"},
-		"EAP":            {nil, signed(attr(1, testName), attr(79, "\x02\x01\x00\x05\x01")), nil, "Access-Reject", "EAP is not taken yet"},
+		"EAP":            {nil, signed(attr(1, testName), attr(79, "\x02\x01\x00\x05\x01")), refuse(core.ReasonMethodNotEnabled), "Access-Reject", "EAP is not taken yet"},
 		"MS-CHAPv1":      {nil, signed(attr(1, testName), vsa(311, 1, strings.Repeat("x", 50)), vsa(311, 11, "12345678")), refuse(core.ReasonMethodNotEnabled), "Access-Reject", "MS-CHAPv1 is never taken"},
 		"CHAP":           {nil, signed(attr(1, testName), attr(3, strings.Repeat("c", 17))), refuse(core.ReasonMethodNotEnabled), "Access-Reject", `add "chap" to methods`},
 	} {

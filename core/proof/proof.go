@@ -15,11 +15,12 @@ const (
 	MethodMSCHAPv2  Method = "mschapv2"  // RFC 2759
 )
 
-// Methods that are recognised and never taken. No app password can have them;
-// they stand in records of attempts that were refused.
+// Methods that are recognised and not taken. No app password can have them; they
+// stand in records of attempts that were refused.
 const (
 	MethodMSCHAPv1     Method = "mschapv1"      // RFC 2433: one recorded answer gives the NT hash, and there are no keys
 	MethodMSCHAPChange Method = "mschap-change" // a change of the password over MS-CHAP: app passwords are generated
+	MethodEAP          Method = "eap"           // RFC 3579: whatever is inside of it; there is no engine for it yet
 )
 
 // Methods returns every method that an app password can have.
