@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
+	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -61,9 +64,21 @@ func run(ctx context.Context, args []string, std stdio) int {
 	}
 	var said *refusal
 	if !errors.As(err, &said) { // a refusal was printed as the answer that it is
-		fmt.Fprintln(std.err, "keywicket: "+sanitize(messageOf(err)))
+		fmt.Fprintln(std.err, "keywicket: "+sanitize(messageOf(err)+whoMayNot(err)))
 	}
 	return exitCode(err)
+}
+
+// whoMayNot says as whom this runs, where the kernel did not allow something.
+func whoMayNot(err error) string {
+	if !errors.Is(err, fs.ErrPermission) || os.Geteuid() == 0 {
+		return ""
+	}
+	name := strconv.Itoa(os.Geteuid())
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	return fmt.Sprintf("; this runs as the user %s, who may not: run it as root, or allow it", name)
 }
 
 // areText wants UTF-8, in which all names are.
@@ -76,8 +91,16 @@ func areText(args []string) error {
 	return nil
 }
 
-// A usageError is wrong arguments.
+// A usageError is wrong arguments, or a configuration that cannot be worked with.
 type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// A startError is what the daemon cannot start with, today or tomorrow: also where
+// it may not read what it needs.
+type startError struct{ error }
+
+func (e startError) Unwrap() error { return e.error }
 
 // A refusal is a "no" that the verb has printed already.
 type refusal struct{ reason string }
@@ -90,11 +113,16 @@ type unavailableError struct{ error }
 // exitCode says how the program ends for err.
 func exitCode(err error) int {
 	var usage usageError
+	var start startError
 	var faults config.Faults
 	var gone unavailableError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &start):
+		return exitUsage
+	case errors.Is(err, fs.ErrPermission): // who may not is refused, at a file as at the socket
+		return exitFailed
 	case errors.As(err, &usage), errors.As(err, &faults):
 		return exitUsage
 	case errors.As(err, &gone):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -313,7 +314,10 @@ const dictionaryMax = 4 << 20
 func readDictionary(path string) ([]byte, error) {
 	// Without O_NONBLOCK a named pipe would hold up the start for ever.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w; let the daemon read it", err)
+	case err != nil:
 		return nil, fmt.Errorf("%w; make the file, or mend its path", err)
 	}
 	defer file.Close()

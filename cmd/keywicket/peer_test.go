@@ -133,3 +133,34 @@ func TestNotWritable(t *testing.T) {
 		t.Error(change)
 	}
 }
+
+// Who may not is refused, by every verb and whatever it reads; only the daemon
+// is not started again for what it may not read.
+func TestWhoMayNot(t *testing.T) {
+	needRoot(t)
+	s := startSite(t)
+	s.ok("", "backup", s.path("backup"))
+	writeFile(t, s.path("program"), "")
+	must(t, os.Chmod(s.dir, 0o755))
+	const says = "permission denied; this runs as the user nobody, who may not"
+	tried := func(code int, says string, words ...string) {
+		t.Helper()
+		r := runCommand(t, "", as(nobody), append(words, "--config", s.config())...)
+		if r.code != code || !strings.Contains(r.err, says) && !strings.Contains(r.err, "you may not use the control socket") {
+			t.Errorf("keywicket %s: %s", words, r)
+		}
+	}
+	for _, mode := range []os.FileMode{0o600, 0o644} { // may the configuration be read?
+		must(t, os.Chmod(s.config(), mode))
+		for _, args := range []string{
+			"status", "user list", "audit tail", "audit tail --follow", "audit verify", "keyring check", "backup BACKUP.2", "backup verify BACKUP", "restore BACKUP",
+			"client new vpn2", "client rotate vpn1", "review", "reload", "user import BACKUP", "radius debug", "plugin pin PROGRAM", "plugin check PROGRAM",
+		} {
+			tried(1, says, strings.Fields(strings.NewReplacer("BACKUP", s.path("backup"), "PROGRAM", s.path("program")).Replace(args))...)
+		}
+	}
+	tried(2, "vpn1.secret: permission denied; chmod 640 it", "serve")
+	must(t, os.Chmod(s.config(), 0o600))
+	tried(2, says, "serve")
+	tried(1, says, "config", "check", s.config())
+}

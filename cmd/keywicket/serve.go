@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,7 +24,12 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "Run the daemon",
 		Long:  "Run the daemon with the configuration that --config names, else " + defaultConfig + ".\nTERM and INT stop it, HUP reads the configuration again.",
 		Args:  exactArgs(""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			defer func() {
+				if errors.As(err, new(usageError)) {
+					err = startError{err}
+				}
+			}()
 			if a.socket != "" {
 				return usage(cmd, fmt.Errorf("--socket is for those who ask the daemon; its own is in the configuration"))
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -120,7 +121,10 @@ func oddity(secret []byte) string {
 func ReadSecret(path string) ([]byte, error) {
 	// Without O_NONBLOCK a named pipe would hold up the start for ever.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w; chmod 640 it with the group of the daemon, and let that group through its folders", err)
+	case err != nil:
 		return nil, fmt.Errorf("%w; make the file, or mend its path", err)
 	}
 	defer func() { _ = file.Close() }() // only read from
