@@ -92,6 +92,8 @@ func TestPAMCheck(t *testing.T) {
 	writeFile(t, filepath.Join(p.services, "including"), "auth include "+included+"\naccount substack "+included+"\n")
 	p.stack("before", "auth requisite pam_deny.so\n")
 	p.stack("option", "", "no_such_option")
+	typo := filepath.Join(p.services, "typo")
+	writeFile(t, typo, strings.Replace(readFile(t, included), "auth required", "auth suficient", 1))
 	writeFile(t, filepath.Join(p.services, "gone"), "auth required /nowhere/pam_keywicket.so\n")
 	writeFile(t, p.path("sleep"), "#!/bin/sh\nexec sleep 20\n")
 	must(t, os.Chmod(p.path("sleep"), 0o700))
@@ -112,6 +114,7 @@ func TestPAMCheck(t *testing.T) {
 		{1, "Keywicket refused it (out-of-scope)", text, "including", alain, nil}, // found, and by its own name
 		{1, "Keywicket was not asked", text, "before", alain, nil},
 		{2, `the module has no option "no_such_option"`, text, "option", alain, nil},
+		{2, typo + ":1: libpam knows no \"suficient\"; did you mean sufficient?", text, "typo", alain, nil},
 		{3, "could not be loaded", text, "gone", alain, nil}, // and its socket is not there either
 		{3, "did not answer within", text, "slow", alain, []string{"--timeout", "1s"}},
 	} {

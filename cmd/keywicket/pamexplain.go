@@ -21,20 +21,25 @@ import (
 func (c *pamCheck) explain() (findings []string, err error) {
 	say := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
 	where, inStack := c.stack.auth()
+	for _, fault := range c.stack.faults {
+		say("%s", fault)
+	}
+	for _, path := range c.stack.unread {
+		say("%s could not be read, and libpam wants it", path)
+	}
+	understood := len(c.stack.faults)+len(c.stack.unread) == 0
 	configured, reached := c.explainConfig(say), true
 	switch {
+	case !inStack && !understood && !c.let():
 	case !inStack:
 		say("%s does not stand in the auth part of %s, so that nobody asked Keywicket; add its line", pamModule, c.stack.path)
-		for _, path := range c.stack.unread {
-			say("%s could not be read", path)
-		}
 	case where.wrong() != "":
 		say("%s: the module has no option %q, or not with that value, and lets nobody in; see pam_keywicket(8)", where.where, where.wrong())
 		configured = false
 	default:
 		system := c.explainUser(where, say)
 		reached = system || c.explainSocket(where, say)
-		if configured || c.attempt == nil { // else it is said already
+		if (configured || c.attempt == nil) && (understood || c.let()) { // else it is said already
 			c.explainAttempt(system, reached, say)
 		}
 	}
@@ -43,15 +48,18 @@ func (c *pamCheck) explain() (findings []string, err error) {
 		say("this was not run as root, as services are: modules such as pam_unix, and Keywicket's socket, answer other users about themselves alone")
 	}
 	switch {
-	case c.err == nil && c.result.Code == conversation.Success:
+	case c.let():
 		return findings, nil
-	case !inStack, !configured:
+	case !inStack, !configured, !understood:
 		return findings, usageError{errors.New("the configuration does not let anybody sign in so")}
 	case c.err != nil, !reached, c.result.Code == conversation.AuthinfoUnavail:
 		return findings, unavailableError{errors.New("nobody could decide")}
 	}
 	return findings, &refusal{reason: c.result.Code.String()}
 }
+
+// let says whether the stack let the user in.
+func (c *pamCheck) let() bool { return c.err == nil && c.result.Code == conversation.Success }
 
 // explainConfig tells what the daemon's configuration lacks. It says true where
 // there is nothing, or the configuration is not known.

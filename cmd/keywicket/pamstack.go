@@ -25,6 +25,7 @@ type pamStack struct {
 	unread []string // files that it includes and that cannot be read
 	files  int      // that were looked at
 	lines  []pamLine
+	faults []string // what libpam does not understand, each with file and line
 }
 
 // A pamLine is one line with our module.
@@ -62,6 +63,9 @@ func (s *pamStack) read(dir, name, kind string, depth int) {
 		s.unread = append(s.unread, path)
 		return
 	}
+	if before, _, is := strings.Cut(string(text), "\r\n"); is {
+		s.faults = append(s.faults, path+":"+strconv.Itoa(1+strings.Count(before, "\n"))+": the line ends as on Windows, and libpam takes that for a part of its last word; write the file with plain newlines")
+	}
 	whole, first := "", 0
 	for i, each := range strings.Split(string(text), "\n") {
 		if whole == "" {
@@ -79,17 +83,26 @@ func (s *pamStack) read(dir, name, kind string, depth int) {
 
 // line adds a line of a file: kind, control, module and its options.
 func (s *pamStack) line(dir, where, kind string, fields []string, depth int) {
+	if len(fields) == 0 {
+		return
+	}
 	if len(fields) == 2 && fields[0] == "@include" {
 		s.read(dir, fields[1], kind, depth+1)
 		return
 	}
+	of := strings.ToLower(strings.TrimPrefix(fields[0], "-"))
+	if kind != "" && of != kind && slices.Contains([]string{"auth", "account", "password", "session"}, of) {
+		return // which is not asked here
+	}
+	if wrong := pamFault(fields); wrong != "" && !slices.Contains(s.faults, where+": "+wrong) { // a file can be included twice
+		s.faults = append(s.faults, where+": "+wrong)
+	}
 	if len(fields) < 3 {
 		return
 	}
-	of := strings.ToLower(strings.TrimPrefix(fields[0], "-"))
-	switch {
+	switch control := strings.ToLower(fields[1]); {
 	case kind != "" && of != kind:
-	case fields[1] == "include", fields[1] == "substack":
+	case control == "include", control == "substack":
 		s.read(dir, fields[2], of, depth+1)
 	case filepath.Base(fields[2]) == pamModule:
 		s.lines = append(s.lines, pamLine{where: where, kind: of, options: fields[3:]})

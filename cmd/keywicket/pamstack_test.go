@@ -48,6 +48,40 @@ func TestReadStack(t *testing.T) {
 	}
 }
 
+// A word that libpam does not know is named, with its line and the one that was meant.
+func TestPAMFaults(t *testing.T) {
+	dir := t.TempDir()
+	for text, want := range map[string]string{
+		"auth required pam_keywicket.so\n-AUTH Sufficient pam_unix.so\n":                                                      "",
+		"auth [success=done new_authtok_reqd = ok default=ignore] pam_keywicket.so\nauth [success=2 default=bad] pam_unix.so": "",
+		"# auth suficient x\n\nauth include deep\n":                                                                           "",
+		"\nauth suficient pam_keywicket.so\n":                                                                                 `x:2: libpam knows no "suficient"; did you mean sufficient?`,
+		"auth must pam_keywicket.so\n":                                                                                        `x:1: libpam knows no "must"; the control is one of required, requisite, `,
+		"auth required pam_unix.so\nsession requird pam_unix.so\n":                                                            `x:2: libpam knows no "requird"; did you mean required?`,
+		"auht required pam_keywicket.so\n":                                                                                    `x:1: libpam knows no "auht"; did you mean auth?`,
+		"auth sufficient\u00a0pam_keywicket.so\n":                                                                             `x:1: libpam knows no "sufficient\u00a0pam_keywicket.so"; the control is one of`,
+		"auth sufficient\n":                     `x:1: there is no module after "sufficient"`,
+		"auth\n":                                `x:1: the line is "auth" alone`,
+		"auth [success=done pam_keywicket.so\n": `x:1: "[success=done pam_keywicket.so" has no ] at its end`,
+		"auth [sucess=done default=ignore] pam_keywicket.so\n": `x:1: libpam knows no "sucess"; did you mean success?`,
+		"auth [success=dun] pam_keywicket.so\n":                `x:1: libpam knows no "dun"; did you mean done?`,
+		"auth [success] pam_keywicket.so\n":                    `x:1: "success" in the brackets is no pair`,
+		"auth [success=0] pam_keywicket.so\n":                  `x:1: libpam knows no "0"; the action is one of ignore, ok`,
+		"auth sufficient pam_keywiket.so\n":                    `x:1: the module is "pam_keywiket.so"; did you mean pam_keywicket.so?`,
+		"#\r\n\r\nauth required pam_keywicket.so\r\n":          "x:1: the line ends as on Windows",
+		"\ufeffauth required pam_keywicket.so\n":               "x:1: the file begins with a byte order mark",
+		"auth include wrong\n":                                 `wrong:3: libpam knows no "suficient"`,
+	} {
+		writeStack(t, dir, "x", text)
+		writeStack(t, dir, "deep", "auth required pam_unix.so\naccount suficient pam_unix.so\n") // which is not asked
+		writeStack(t, dir, "wrong", "auth required pam_unix.so\n\nauth suficient \\\n pam_unix.so\n")
+		s := readStack(dir, "x")
+		if want == "" && len(s.faults) > 0 || want != "" && (len(s.faults) != 1 || !strings.HasPrefix(s.faults[0], filepath.Join(dir, want))) {
+			t.Errorf("%q: %q, want %q", text, s.faults, want)
+		}
+	}
+}
+
 // Whatever stands in the files: no panic and an end.
 func FuzzReadStack(f *testing.F) {
 	f.Add("auth [success=1] pam_keywicket.so socket=/a \\\n debug\n@include x\nauth include x\n")

@@ -73,7 +73,7 @@ func (t *table) close() {
 		if t.known[name] {
 			continue
 		}
-		if near := nearest(name, known); near != "" {
+		if near := Nearest(name, known); near != "" {
 			t.fault(name, "there is no such key; did you mean %s?", near)
 			continue
 		}

@@ -166,9 +166,9 @@ func checkPattern(pattern string) string {
 	return ""
 }
 
-// nearest returns the word that a mistyped one probably means: the one at most
+// Nearest returns the word that a mistyped one probably means: the one at most
 // two edits away, or nothing.
-func nearest(word string, words []string) string {
+func Nearest(word string, words []string) string {
 	best, found := 3, ""
 	for _, each := range words {
 		if d := distance(word, each); d < best && d < len(each) {

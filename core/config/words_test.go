@@ -29,8 +29,8 @@ func TestDuration(t *testing.T) {
 func TestNearest(t *testing.T) {
 	words := []string{"data_dir", "keyring", "log", "limit", "listen"}
 	for word, want := range map[string]string{"data_dri": "data_dir", "key_ring": "keyring", "xyz": "", "lgo": "log", "limits": "limit", "": "", "x": ""} {
-		if got := nearest(word, words); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		if got := Nearest(word, words); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
 		}
 	}
 }
