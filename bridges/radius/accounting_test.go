@@ -7,6 +7,7 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +164,25 @@ func TestRFC2866Report(t *testing.T) {
 		if !ok || parsed.source != testSource.Addr() || string(parsed.find(attrAcctSessionID)) != string(attr(44, "0001")) ||
 			string(parsed.find(attrNASIdentifier)) != string(attr(32, "nas")) || string(parsed.find(attrUserName)) != string(attr(1, testName)) {
 			t.Errorf("handle %x", r.Handle)
+		}
+	})
+}
+
+// R4: where the Message-Authenticator of a report stands does not matter.
+func TestRFC2866Signed(t *testing.T) {
+	inAccounting(t, func(h *harness, all *fakeSessions) {
+		for n := range 4 {
+			attributes := slices.Insert(start("1", attr(1, testName)), n, emptyMA)
+			request := stamp(signRequest(rawPacket(4, byte(n), strings.Repeat("\x00", 16), attributes...), testSecret), testSecret)
+			h.ask(request)
+			h.recorded(request)
+			spoiled := bytes.Clone(request)
+			spoiled[1] += 100
+			h.ask(stamp(flipMA(spoiled), testSecret))
+			h.silent(time.Second, dropMessageAuthenticator)
+		}
+		if n := len(all.told()); n != 4 {
+			t.Errorf("told of %d reports, want 4", n)
 		}
 	})
 }

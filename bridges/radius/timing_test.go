@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,6 +56,54 @@ type evenJitter struct {
 }
 
 func (e evenJitter) Jitter(account string) uint64 { return e.planted[account] }
+
+// R24: the jitter is one for all spellings of an account, whether it exists or not: two
+// for one name would tell that it does not. It is another one elsewhere.
+func TestR24Jitter(t *testing.T) {
+	e, other := newRealEngine(t, 1, nil), newRealEngine(t, 0, nil)
+	seen := map[uint64]string{}
+	for _, spellings := range [][]string{{e.names[0], strings.ToUpper(e.names[0])}, {"nobody00@contoso.com", "Nobody00@Contoso.COM"}, {"\xff"}, {""}} {
+		for _, name := range spellings {
+			n := e.Jitter(name)
+			if before, known := seen[n]; known != (name != spellings[0]) || known && before != spellings[0] {
+				t.Errorf("%q has the jitter of %q, or none of its own", name, before)
+			}
+			if n == other.Jitter(name) {
+				t.Errorf("the jitter of %q is the same with another key", name)
+			}
+			seen[n] = spellings[0]
+		}
+	}
+}
+
+// R24: whatever stands as a name, it is a Reject like any other.
+func TestR24Names(t *testing.T) {
+	e := newRealEngine(t, 1, nil)
+	config := testConfig()
+	config.RejectDelay = 1
+	s, err := newServer(config, e, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	sock, l := &fakeSocket{}, newLane(nil)
+	at := &path{sock: sock, from: testSource}
+	names := []string{e.names[0], "\xff\xfe", "a\x00b", "a\nb", "\u202ea", `CONTOSO\`, `\`, "@", " ", strings.Repeat("x", 253), strings.Repeat("ü", 126), "a/../b", "${jndi:x}"}
+	for n, name := range names {
+		for i, raw := range [][]byte{papRequest(2*n, name, otherText(t)), mschap2Request(t, 2*n+1, name, name, testPassword)} {
+			s.handle(raw, at, l)
+			s.running.Wait()
+			if len(sock.sent) != 2*n+i+1 {
+				t.Fatalf("%q: %d replies; dropped %v", name, len(sock.sent), s.Counters().Dropped)
+			}
+			reply := sock.sent[2*n+i].reply
+			checkReply(t, reply, raw, testSecret)
+			if rest := reply[38:]; reply[0] != codeAccessReject || !bytes.Equal(rest, sock.sent[i].reply[38:]) {
+				t.Errorf("%q: %x, the first name has %x", name, reply, sock.sent[i].reply)
+			}
+		}
+	}
+}
 
 // R24: whatever an attempt is refused for, the answer has the same octets and
 // comes at the same time.
