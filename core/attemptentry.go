@@ -28,7 +28,7 @@ func (a AttemptEntry) Sentence() string {
 	case a.Reason == ReasonOutOfScope && a.AppPassword.ID == "":
 		return "the service is not one where app passwords count, so that nobody looked at the password; list it in [pam] services if they shall"
 	}
-	return a.Reason.SentenceOf(a.Device)
+	return a.Reason.SentenceOf(a.Method, a.Device)
 }
 
 func fromRecord(r *record.Attempt) AttemptEntry {

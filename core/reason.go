@@ -1,5 +1,7 @@
 package core
 
+import "github.com/keywicket/keywicket/core/proof"
+
 // A Reason says why an attempt was refused. It goes to the audit and to the
 // administrator; the device never learns it. The texts are fixed: programs
 // outside of the project read them.
@@ -82,10 +84,13 @@ func (r Reason) Kind() Kind { return r.row().kind }
 // Sentence returns what happened and what to do about it, for a person.
 func (r Reason) Sentence() string { return r.row().sentence }
 
-// SentenceOf is Sentence for an attempt of device, which is empty where the
-// attempt does not say: then no repin helps.
-func (r Reason) SentenceOf(device string) string {
-	if r == ReasonPinMismatch && device == "" {
+// SentenceOf is Sentence for an attempt by a method, of device, which is empty where
+// the attempt does not say: then no repin helps.
+func (r Reason) SentenceOf(m proof.Method, device string) string {
+	switch {
+	case r == ReasonWrong && (m == proof.MethodCHAP || m == proof.MethodMSCHAPv2):
+		return "the password belongs to no app password of this account that has this method; type the lower-case letters alone, without hyphens or spaces, or create an app password for this device with a profile that has the method"
+	case r == ReasonPinMismatch && device == "":
 		return "the app password is right, but belongs to one device, and the sign-in does not say which device it is; let the client send it (Calling-Station-Id in RADIUS, the remote host in PAM), or create one with a profile without pin"
 	}
 	return r.Sentence()

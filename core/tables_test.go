@@ -87,6 +87,11 @@ func TestReasonTable(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("missing: %v", want)
 	}
+	for m, want := range map[proof.Method]bool{proof.MethodCHAP: true, proof.MethodMSCHAPv2: true, proof.MethodCleartext: false} { // there hyphens count
+		if s := (core.AttemptEntry{Reason: core.ReasonWrong, Method: m}).Sentence(); strings.Contains(s, "without hyphens") != want {
+			t.Errorf("wrong by %s: %s", m, s)
+		}
+	}
 	for _, r := range []core.Reason{"", "granted", "Wrong"} {
 		if r.Kind() != core.KindInternal || r.Sentence() == "" {
 			t.Errorf("the unknown reason %q has kind %v and sentence %q", r, r.Kind(), r.Sentence())

@@ -109,7 +109,7 @@ func (s *appPasswords) Verify(ctx context.Context, r *controlv1.VerifyRequest) (
 		return nil, statusOf(err)
 	}
 	reason := core.ReasonOf(err)
-	return &controlv1.VerifyResponse{Reason: string(reason), Sentence: reason.SentenceOf(r.Device)}, nil
+	return &controlv1.VerifyResponse{Reason: string(reason), Sentence: reason.SentenceOf(a.Proof.Method(), r.Device)}, nil
 }
 
 func (s *appPasswords) ListAttempts(ctx context.Context, r *controlv1.ListAttemptsRequest) (*controlv1.ListAttemptsResponse, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/proof"
 )
 
 // A Sighting is a packet and what became of it, for people: no secret, and
@@ -85,7 +86,10 @@ func (v sight) why(p *packet, reason core.Reason) string {
 		said = append(said, v.untaken(p))
 	case reason != "":
 		station, _ := p.find(attrCallingStationID)
-		said = append(said, string(reason)+": "+reason.SentenceOf(device(station)))
+		said = append(said, string(reason)+": "+reason.SentenceOf(presented(p), device(station)))
+		if untaken := v.untaken(p); untaken != "" {
+			said = append(said, untaken)
+		}
 	default:
 		said = append(said, "it could not be decided; the log says more")
 	}
@@ -134,6 +138,19 @@ func (v sight) refusal(source netip.Addr) string {
 		return "it is no well-formed RADIUS packet (" + v.drop.String() + ")"
 	}
 	return v.drop.String() + "; the log says more"
+}
+
+// presented returns the method in p, if that is one for which there are app passwords.
+func presented(p *packet) proof.Method {
+	switch only, _ := onlyMethod(p); only.(type) {
+	case pap:
+		return proof.MethodCleartext
+	case chap:
+		return proof.MethodCHAP
+	case mschap2:
+		return proof.MethodMSCHAPv2
+	}
+	return ""
 }
 
 // untaken says why the client may not use the method in p, or nothing where the

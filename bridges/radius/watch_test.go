@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core"
+	"github.com/keywicket/keywicket/core/proof"
 )
 
 // saw returns the next packet that w sees.
@@ -67,19 +68,21 @@ func TestWatch(t *testing.T) {
 		"unsigned":     {nil, unsignedRequest(1, testName, testPassword), nil, "silence", "vpn1's packets carry no Message-Authenticator, and it must: turn Message-Authenticator on at the device (best), or, if it cannot send one, set require_message_authenticator to false or \"auto\" in [radius.client.vpn1]"},
 		"unsigned, other": {never, rawPacket(1, 1, testAuthenticator(1), attr(1, testName), hidePassword(testPassword, other, testAuthenticator(1))), nil,
 			"Access-Reject", "most likely the shared secret of vpn1 differs"},
-		"unsigned proxy": {never, unsignedRequest(1, testName, testPassword, attr(33, "p")), nil, "silence", "CVE-2024-3596"},
-		"accounting":     {nil, rawPacket(13, 1, testAuthenticator(1)), nil, "silence", "it is nothing that belongs on this port"},
-		"short":          {nil, []byte{1, 2}, nil, "silence", "no well-formed RADIUS packet (bad-length)"},
-		"bomb":           {nil, rawPacket(1, 1, testAuthenticator(1), []byte{1, 0}), nil, "silence", "no well-formed RADIUS packet (bad-attributes)"},
-		"no password":    {nil, signed(attr(1, testName)), nil, "Access-Reject", "there is no password in it"},
-		"two passwords":  {nil, papRequest(1, testName, testPassword, attr(3, strings.Repeat("c", 17))), nil, "Access-Reject", "more than one password in it: User-Password, CHAP-Password"},
-		"no name":        {nil, signed(pap), nil, "Access-Reject", "it has 0 User-Names"},
-		"empty name":     {nil, signed(attr(1, ""), pap), nil, "Access-Reject", "its User-Name is empty"},
-		"Call-Check":     {nil, papRequest(1, testName, testPassword, attr(6, "\x00\x00\x00\x0a")), nil, "Access-Reject", "Service-Type asks for a service without"},
-		"odd password":   {nil, signed(attr(1, testName), attr(2, "12345")), nil, "Access-Reject", "its User-Password is empty, or does not have the form"},
-		"EAP":            {nil, signed(attr(1, testName), attr(79, "\x02\x01\x00\x05\x01")), refuse(core.ReasonMethodNotEnabled), "Access-Reject", "EAP is not taken yet"},
-		"MS-CHAPv1":      {nil, signed(attr(1, testName), vsa(311, 1, strings.Repeat("x", 50)), vsa(311, 11, "12345678")), refuse(core.ReasonMethodNotEnabled), "Access-Reject", "MS-CHAPv1 is never taken"},
-		"CHAP":           {nil, signed(attr(1, testName), attr(3, strings.Repeat("c", 17))), refuse(core.ReasonMethodNotEnabled), "Access-Reject", `add "chap" to methods`},
+		"unsigned proxy":     {never, unsignedRequest(1, testName, testPassword, attr(33, "p")), nil, "silence", "CVE-2024-3596"},
+		"accounting":         {nil, rawPacket(13, 1, testAuthenticator(1)), nil, "silence", "it is nothing that belongs on this port"},
+		"short":              {nil, []byte{1, 2}, nil, "silence", "no well-formed RADIUS packet (bad-length)"},
+		"bomb":               {nil, rawPacket(1, 1, testAuthenticator(1), []byte{1, 0}), nil, "silence", "no well-formed RADIUS packet (bad-attributes)"},
+		"no password":        {nil, signed(attr(1, testName)), nil, "Access-Reject", "there is no password in it"},
+		"two passwords":      {nil, papRequest(1, testName, testPassword, attr(3, strings.Repeat("c", 17))), nil, "Access-Reject", "more than one password in it: User-Password, CHAP-Password"},
+		"no name":            {nil, signed(pap), nil, "Access-Reject", "it has 0 User-Names"},
+		"empty name":         {nil, signed(attr(1, ""), pap), nil, "Access-Reject", "its User-Name is empty"},
+		"Call-Check":         {nil, papRequest(1, testName, testPassword, attr(6, "\x00\x00\x00\x0a")), nil, "Access-Reject", "Service-Type asks for a service without"},
+		"odd password":       {nil, signed(attr(1, testName), attr(2, "12345")), nil, "Access-Reject", "its User-Password is empty, or does not have the form"},
+		"EAP, no account":    {nil, signed(attr(1, testName), attr(79, "\x02\x01\x00\x05\x01")), refuse(core.ReasonUnknownAccount), "Access-Reject", "and the realm rule of the bridge; EAP is not taken yet"},
+		"typed with hyphens": {func(c *Client) { c.Methods = proof.Methods() }, signed(attr(1, testName), attr(3, strings.Repeat("c", 17))), nil, "Access-Reject", "wrong: the password belongs to no app password of this account that has this method; type the lower-case letters alone, without hyphens"},
+		"EAP":                {nil, signed(attr(1, testName), attr(79, "\x02\x01\x00\x05\x01")), refuse(core.ReasonMethodNotEnabled), "Access-Reject", "EAP is not taken yet"},
+		"MS-CHAPv1":          {nil, signed(attr(1, testName), vsa(311, 1, strings.Repeat("x", 50)), vsa(311, 11, "12345678")), refuse(core.ReasonMethodNotEnabled), "Access-Reject", "MS-CHAPv1 is never taken"},
+		"CHAP":               {nil, signed(attr(1, testName), attr(3, strings.Repeat("c", 17))), refuse(core.ReasonMethodNotEnabled), "Access-Reject", `add "chap" to methods`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := testClient()

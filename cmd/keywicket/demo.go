@@ -209,7 +209,7 @@ func (s *demoScreen) Record(e core.Event) error {
 		what += fmt.Sprintf(" with %q", line(e.AppPassword.Name))
 	}
 	if e.Reason != "" {
-		what = fmt.Sprintf("REFUSED (%s): %s", e.Reason, e.Reason.SentenceOf(e.Device))
+		what = fmt.Sprintf("REFUSED (%s): %s", e.Reason, e.Reason.SentenceOf(e.Method, e.Device))
 	}
 	s.app.printf("%s  %s at %s: %s\n", e.Time.Format(time.TimeOnly), line(e.Account), line(e.Service), what)
 	return nil
