@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -19,6 +20,8 @@ const maxInput = 4096
 // errInterrupted ends a verb that waits for a person. Nobody is asked after
 // something was done.
 var errInterrupted = errors.New("interrupted, and nothing was changed")
+
+var errEmpty = errors.New("standard input is empty, and the secret is read from there")
 
 // awaited is what read returns, or errInterrupted as soon as ctx ends. Nothing can
 // end a read of a terminal or a pipe before the program: its goroutine stays until then.
@@ -61,25 +64,26 @@ func (a *app) readSecret(ctx context.Context, prompt string, twice bool) (string
 }
 
 // readHidden leaves the terminal as it was, also where ctx ends it.
-func (a *app) readHidden(ctx context.Context, prompt string) (string, error) {
-	fd := int(a.in.(*os.File).Fd())
-	before, err := term.GetState(fd)
+func (a *app) readHidden(ctx context.Context, prompt string) (text string, err error) {
+	in := a.in.(*os.File)
+	before, err := unix.IoctlGetTermios(int(in.Fd()), unix.TCGETS)
 	if err != nil {
 		return "", fmt.Errorf("reading from the terminal: %w", err)
 	}
-	fmt.Fprint(a.err, prompt+": ")
-	text, err := awaited(ctx, func() (string, error) {
-		text, err := term.ReadPassword(fd)
-		return string(text), err
-	})
-	fmt.Fprintln(a.err)
-	switch {
-	case errors.Is(err, errInterrupted):
-		return "", errors.Join(err, term.Restore(fd, before))
-	case err != nil:
+	hidden := *before
+	hidden.Lflag = hidden.Lflag&^unix.ECHO | unix.ICANON | unix.ISIG
+	hidden.Iflag |= unix.ICRNL
+	if err := unix.IoctlSetTermios(int(in.Fd()), unix.TCSETS, &hidden); err != nil {
 		return "", fmt.Errorf("reading from the terminal: %w", err)
 	}
-	return text, nil
+	defer func() { err = errors.Join(err, unix.IoctlSetTermios(int(in.Fd()), unix.TCSETS, before)) }()
+	fmt.Fprint(a.err, prompt+": ")
+	text, err = a.readLine(ctx) // term.ReadPassword would go on after Ctrl-D
+	fmt.Fprintln(a.err)
+	if errors.Is(err, errEmpty) {
+		return "", errors.New("nothing was entered, and nothing was changed")
+	}
+	return text, err
 }
 
 // readLine reads one line, or what there is, from standard input.
@@ -100,7 +104,7 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 	}
 	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	if line == "" {
-		return "", errors.New("standard input is empty, and the secret is read from there")
+		return "", errEmpty
 	}
 	if !utf8.ValidString(line) {
 		return "", errors.New("standard input is not UTF-8, in which secrets are read")

@@ -15,6 +15,13 @@ import (
 // openTerminal makes a terminal. shown returns what stands on it.
 func openTerminal(t *testing.T) (side *os.File, shown func() string) {
 	t.Helper()
+	side, shown, _ = openKeyboard(t)
+	return side, shown
+}
+
+// openKeyboard is openTerminal with what types there.
+func openKeyboard(t *testing.T) (side *os.File, shown func() string, typed func(string)) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	must(t, err)
 	fd := int(master.Fd())
@@ -45,10 +52,22 @@ func openTerminal(t *testing.T) (side *os.File, shown func() string) {
 		_ = master.Close()
 	})
 	return side, func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return text.String()
-	}
+			mu.Lock()
+			defer mu.Unlock()
+			return text.String()
+		}, func(keys string) {
+			t.Helper()
+			_, err := master.WriteString(keys)
+			must(t, err)
+		}
+}
+
+// hides says whether a terminal does not show what is typed.
+func hides(t *testing.T, side *os.File) bool {
+	t.Helper()
+	state, err := unix.IoctlGetTermios(int(side.Fd()), unix.TCGETS)
+	must(t, err)
+	return state.Lflag&unix.ECHO == 0
 }
 
 // Who is asked something can go away: nothing is done, and the terminal shows again
@@ -70,11 +89,7 @@ func TestInterruptedPrompt(t *testing.T) {
 		c.Stdin, c.Stdout, c.Stderr = side, side, side
 		p := start(t, c)
 		until(t, "it asks", func() bool { return strings.HasSuffix(shown(), tt.prompt) || p.hasEnded() })
-		hidden := func() bool {
-			state, err := unix.IoctlGetTermios(int(side.Fd()), unix.TCGETS)
-			must(t, err)
-			return state.Lflag&unix.ECHO == 0
-		}
+		hidden := func() bool { return hides(t, side) }
 		if !strings.HasSuffix(tt.prompt, "[y/N] ") {
 			until(t, "nothing is shown", hidden)
 		}
@@ -88,6 +103,42 @@ func TestInterruptedPrompt(t *testing.T) {
 		}
 	}
 	s.verdict(t, o.first.Password, "")
+}
+
+// Who types nothing has entered nothing, by Enter as by Ctrl-D; what is typed is
+// not shown, and taken when the line ends.
+func TestHiddenPrompt(t *testing.T) {
+	s := startSite(t)
+	o := s.enroll(alain)
+	const ctrlC, ctrlD, nothing = "\x03", "\x04", "keywicket: nothing was entered, and nothing was changed"
+	for _, tt := range []struct {
+		args, typed string
+		code        int
+		says        string
+	}{
+		{"user set-password " + alain, ctrlD, 1, nothing},
+		{"user set-password " + alain, "\n", 1, nothing},
+		{"user set-password " + alain, "left unfinished" + ctrlC, 1, "interrupted, and nothing was changed"},
+		{"verify " + alain + " --service x", ctrlD, 1, nothing},
+		{"verify " + alain + " --service x", o.first.Password + "\r", 0, "granted"},
+		{"verify " + alain + " --service x", o.first.Password + ctrlD + ctrlD, 0, "granted"},
+		{"two-step check " + alain, ctrlD, 1, nothing},
+	} {
+		side, shown, typed := openKeyboard(t)
+		c := exec.Command("keywicket", append(strings.Fields(tt.args), "--socket", s.socket())...)
+		c.Stdin, c.Stdout, c.Stderr = side, side, side
+		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} // where Ctrl-C comes from
+		p := start(t, c)
+		until(t, "it asks", func() bool { return strings.HasSuffix(shown(), ": ") && hides(t, side) || p.hasEnded() })
+		typed(tt.typed)
+		if code := p.wait(t); code != tt.code {
+			t.Errorf("keywicket %s, %q: exit code %d\n%s", tt.args, tt.typed, code, shown())
+		}
+		until(t, "it says how it ends", func() bool { return strings.Contains(shown(), tt.says) })
+		if hides(t, side) || strings.Contains(shown(), strings.Trim(tt.typed, ctrlC+ctrlD+"\r\n")) && len(tt.typed) > 1 {
+			t.Errorf("keywicket %s, %q: the terminal does not show what is typed now, or did before\n%s", tt.args, tt.typed, shown())
+		}
+	}
 }
 
 // Also where what it reads is a pipe that nobody writes to.
