@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -53,7 +54,14 @@ func (a *app) clientNew() *cobra.Command {
 			if err := addable(path, client); err != nil {
 				return usageError{err}
 			}
-			switch err := writeSecret(file); {
+			err = a.writeSecret(cmd, file, func() error {
+				if asJSON {
+					return a.printJSON(map[string]any{"name": args[0], "address": notNil(addresses), "secret_file": file, "block": block})
+				}
+				a.printf("# Paste this into the configuration, then: keywicket reload\n%s", block)
+				return nil
+			})
+			switch {
 			case errors.Is(err, fs.ErrExist):
 				return fmt.Errorf("%s is there already, and nothing was changed; choose another name, or, for a new secret of a client that is there, \"keywicket client rotate %s\"", file, args[0])
 			case errors.Is(err, fs.ErrNotExist):
@@ -62,10 +70,6 @@ func (a *app) clientNew() *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(a.err, "The secret for the device is in %s.\n", file)
-			if asJSON {
-				return a.printJSON(map[string]any{"name": args[0], "address": notNil(addresses), "secret_file": file, "block": block})
-			}
-			a.printf("# Paste this into the configuration, then: keywicket reload\n%s", block)
 			return nil
 		},
 	}
@@ -139,6 +143,29 @@ func clientBlock(name string, addresses []string, secretFile string) (client con
 	return client, block, nil
 }
 
+// writeSecret is writeSecret, and takes the file away again where what show prints
+// of it does not arrive: nobody would come to use it.
+func (a *app) writeSecret(cmd *cobra.Command, path string, show func() error) error {
+	signal.Ignore(syscall.SIGPIPE) // a reader that went away is an error of the write
+	if closedStdout() {
+		return usage(cmd, errors.New("standard output is closed, and the lines for the configuration would be lost; open it"))
+	}
+	if err := writeSecret(path); err != nil {
+		return err
+	}
+	err := show()
+	if w, ok := a.out.(*keptWriter); ok && err == nil {
+		err = w.err
+	}
+	if err == nil {
+		return nil
+	}
+	if left := os.Remove(path); left != nil {
+		return fmt.Errorf("%w; the secret is in %s, which could not be taken away again: %w", err, path, left)
+	}
+	return fmt.Errorf("%w; nothing was made", err)
+}
+
 // writeSecret writes a new secret as text that every device takes. Whoever has
 // the group of the folder may read it: root makes it, and the daemon's user,
 // to whose group the folder belongs, uses it. What is there stays (fs.ErrExist).
@@ -150,7 +177,10 @@ func writeSecret(path string) error {
 		return err
 	}
 	_, err = fmt.Fprintln(f, hex.EncodeToString(secret))
-	return errors.Join(err, giveToGroup(f), f.Sync(), f.Close())
+	if err = errors.Join(err, giveToGroup(f), f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // giveToGroup lets the group of f's folder read f, where that is not the group

@@ -32,3 +32,29 @@ func TestSecretForTheGroupOfItsFolder(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be written whole does not stay: the name would be taken.
+func TestSecretWhole(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make the file system")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4k"); err != nil {
+		t.Skip(err)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "vpn1.secret")
+	if err := writeSecret(path); err == nil {
+		t.Error("it was written where there is no room")
+	}
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("something of it is left")
+	}
+}

@@ -47,16 +47,19 @@ func (a *app) clientRotate() *cobra.Command {
 			// What is there may be in use: a second one of a day has another name.
 			name := filepath.Join(dir, client.Name+"-"+now.Format("20060102"))
 			file := name + ".secret"
-			err = writeSecret(file)
+			show := func() error {
+				a.printf("# In [radius.client.%s], instead of its secret_file; then: keywicket reload\n", client.Name)
+				a.printf("secret_file      = %q\nold_secret_file  = %q\nold_secret_until = %q\n", file, client.SecretFile, now.Add(span).Format(time.DateOnly))
+				return nil
+			}
+			err = a.writeSecret(cmd, file, show)
 			for n := 2; errors.Is(err, fs.ErrExist) && n < 100; n++ {
 				file = fmt.Sprintf("%s-%d.secret", name, n)
-				err = writeSecret(file)
+				err = a.writeSecret(cmd, file, show)
 			}
 			if err != nil {
 				return err
 			}
-			a.printf("# In [radius.client.%s], instead of its secret_file; then: keywicket reload\n", client.Name)
-			a.printf("secret_file      = %q\nold_secret_file  = %q\nold_secret_until = %q\n", file, client.SecretFile, now.Add(span).Format(time.DateOnly))
 			fmt.Fprintf(a.err, "The new secret for the device is in %s.\n", file)
 			return nil
 		},

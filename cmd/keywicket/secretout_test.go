@@ -135,3 +135,31 @@ func TestC1SecretNotWritten(t *testing.T) {
 		t.Errorf("want the first one, a, b and c:\n%s", out)
 	}
 }
+
+// A client's secret is made together with the lines that name it, or not at all.
+func TestClientLinesNotWritten(t *testing.T) {
+	s := newSite(t)
+	before := s.tree()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	defer full.Close()
+	gone, left, err := os.Pipe()
+	must(t, err)
+	must(t, gone.Close())
+	defer left.Close()
+	for _, verb := range []string{"new vpn2 --address 192.0.2.2", "new vpn2 --json", "rotate vpn1"} {
+		args := append([]string{"client"}, append(strings.Fields(verb), "--config", s.config())...)
+		for to, says := range map[*os.File]string{full: "no space left on device; nothing was made", left: "broken pipe; nothing was made"} {
+			if r := runCommand(t, "", func(c *exec.Cmd) { c.Stdout = to }, args...); r.code != 1 || !strings.Contains(r.err, says) || strings.Contains(r.err, "The secret for the device is in") {
+				t.Errorf("keywicket %q: %s", args, r)
+			}
+		}
+		c := exec.Command("sh", "-c", "exec keywicket "+strings.Join(args, " ")+" >&-")
+		if out, _ := c.CombinedOutput(); c.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "standard output is closed") {
+			t.Errorf("keywicket %q with standard output closed: %s", args, out)
+		}
+	}
+	for _, change := range changes(before, s.tree()) {
+		t.Error(change)
+	}
+}
