@@ -51,6 +51,8 @@ type daemon struct {
 	radius *radius.Server // nil: off
 	pam    *pam.Server    // nil: off
 
+	metricsAt string // the address of the metrics; empty: off
+
 	plugins *plugins
 
 	degraded func() error          // what is wrong with a store that serves what it can
@@ -174,11 +176,12 @@ func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err err
 		start("pam", func() error { return d.pam.Serve(ctx) })
 	}
 	if f.Metrics != nil {
-		stop, err := d.metrics.listen(f.Metrics.Listen.String(), d.engine, d.degraded, d.log, start)
+		at, stop, err := d.metrics.listen(f.Metrics.Listen.String(), d.engine, d.degraded, d.log, start)
 		if err != nil {
 			return err
 		}
 		defer stop()
+		d.metricsAt = at.String()
 	}
 	c, err := control.Listen(control.Options{Path: f.Control.Socket, Group: d.controlGroup(), Engine: d.engine, Host: d, Log: d.log})
 	if err != nil {
@@ -259,6 +262,9 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	}
 	if f.Control.SelfService != "" && !d.child {
 		s.Bridges["self-service"] = &controlv1.BridgeStatus{Addresses: []string{f.Control.SelfService}}
+	}
+	if d.metricsAt != "" {
+		s.Bridges["metrics"] = &controlv1.BridgeStatus{Addresses: []string{d.metricsAt}}
 	}
 	s.Plugins = d.plugins.describe()
 	if name := f.Store.Plugin(); name != "" {

@@ -262,6 +262,23 @@ func TestMetricsAddress(t *testing.T) {
 	s.refused(1, "this host has no such address; mend [metrics] listen", "", "serve", "--config", s.config())
 }
 
+// Where the metrics are, status tells, also where the kernel chose the port.
+func TestMetricsAreFound(t *testing.T) {
+	s := startSite(t, "[metrics]", `listen = "127.0.0.1:0"`)
+	var status struct {
+		Bridges map[string]struct{ Addresses []string }
+	}
+	s.decode(&status, "", "status")
+	if at := status.Bridges["metrics"].Addresses; len(at) != 1 || !strings.Contains(get(t, "http://"+at[0]+"/metrics"), "keywicket_store_degraded") ||
+		!strings.Contains(s.ok("", "status"), at[0]) || !strings.Contains(s.log(), `"metrics":"`+at[0]) {
+		t.Errorf("%q\n%s\n%s", at, s.ok("", "status"), s.log())
+	}
+	s = startSite(t)
+	if out := s.ok("", "status"); strings.Contains(out, "metrics") {
+		t.Errorf("without any:\n%s", out)
+	}
+}
+
 // What is insecure is said at every start, with its line, and once.
 func TestInsecureIsSaidOnce(t *testing.T) {
 	s := newSite(t, "[radius.client.old]", `address = ["192.0.2.1"]`, `secret_file = "old.secret"`, "allow_insecure_mschap = true",

@@ -176,14 +176,14 @@ func (p pluginsUp) Collect(out chan<- prometheus.Metric) {
 
 // listen serves /metrics, /healthz (the process answers) and /readyz (attempts
 // can be decided).
-func (m *metrics) listen(address string, e *core.Engine, degraded func() error, log *slog.Logger, start func(string, func() error)) (stop func(), err error) {
+func (m *metrics) listen(address string, e *core.Engine, degraded func() error, log *slog.Logger, start func(string, func() error)) (at net.Addr, stop func(), err error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		hint := "is another program there? choose another address in [metrics] listen"
 		if errors.Is(err, syscall.EADDRNOTAVAIL) {
 			hint = "this host has no such address; mend [metrics] listen"
 		}
-		return nil, fmt.Errorf("metrics: %w; %s", err, hint)
+		return nil, nil, fmt.Errorf("metrics: %w; %s", err, hint)
 	}
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "keywicket_sessions", Help: "Sessions that are known from accounting.",
@@ -215,5 +215,5 @@ func (m *metrics) listen(address string, e *core.Engine, degraded func() error, 
 		}
 		return nil
 	})
-	return func() { _ = s.Close() }, nil
+	return l.Addr(), func() { _ = s.Close() }, nil
 }

@@ -79,6 +79,9 @@ func (d *daemon) announce(ctx context.Context, n *notifier) {
 	if d.pam != nil {
 		args = append(args, "pam", d.pam.Addr())
 	}
+	if d.metricsAt != "" {
+		args = append(args, "metrics", d.metricsAt)
+	}
 	d.log.Info("ready", args...)
 	n.ready(ctx, d.engine.Ready)
 	go func() {
