@@ -7,6 +7,7 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -187,7 +188,8 @@ func TestRFC2866Signed(t *testing.T) {
 	})
 }
 
-// The same session identifier of another device behind one client is another session.
+// The same session identifier of another device behind one client is another session,
+// also where devices say nothing of themselves, against RFC 2866, section 4.1.
 func TestRFC2866SessionsOfTwoDevices(t *testing.T) {
 	inAccounting(t, func(h *harness, all *fakeSessions) {
 		for n, nas := range []string{"\xC0\x00\x02\x01", "\xC0\x00\x02\x02"} {
@@ -198,7 +200,14 @@ func TestRFC2866SessionsOfTwoDevices(t *testing.T) {
 		if told := all.told(); told[0].ID == told[1].ID {
 			t.Errorf("both are %q", told[0].ID)
 		}
-	})
+		for n, tt := range []struct{ from, id string }{{"192.0.2.1:1000", "05"}, {"192.0.2.10:1000", "5"}} {
+			h.path.from = netip.MustParseAddrPort(tt.from)
+			h.ask(accountingRequest(2+n, testSecret, true, start(tt.id)...))
+		}
+		if told := all.told(); len(told) != 4 || told[2].ID == told[3].ID {
+			t.Errorf("of two addresses: %q", told[len(told)-1].ID)
+		}
+	}, func(c *Client) { c.Prefixes = prefixes("192.0.2.0/24") })
 }
 
 // RFC 2866, section 3, and R4: what is not genuine is met with silence, and

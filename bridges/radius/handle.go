@@ -29,12 +29,13 @@ func (r *request) handle() []byte {
 	return append(append(b, r.packet.whole(nasAttributes[:])...), r.packet.whole(sessionAttributes[:])...)
 }
 
-// nas tells the device that reports from others of the same client.
+// nas tells the device that reports from others of the same client. What follows it
+// can be told from it: attributes have their length, and an address has no space.
 func (r *request) nas() string {
 	if said := r.packet.whole(nasAttributes[:]); len(said) > 0 {
 		return string(said)
 	}
-	return r.source().String()
+	return r.source().String() + " "
 }
 
 // whole returns the first attribute of each kind, in the order of kinds.
