@@ -2,13 +2,11 @@ package config
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -56,32 +54,13 @@ func parse(name, dir string, text []byte, mode fs.FileMode) (*File, error) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // of an editor that marks UTF-8
 	values := map[string]any{}
 	if err := toml.Unmarshal(text, &values); err != nil {
-		return nil, Faults{syntaxFault(name, err)}
+		return nil, syntaxFaults(name, text, err)
 	}
 	r := &reader{file: name, dir: dir, positions: findPositions(text), asked: map[string]bool{}}
 	f := r.read(values)
 	f.Path, f.positions = name, r.positions
 	r.checkMode(f, mode)
 	return f, r.faults.Err()
-}
-
-// syntaxFault tells what go-toml said. Of its texts only Error is used, and no
-// number: the longer ones repeat lines of the file, which may hold a secret.
-func syntaxFault(name string, err error) Fault {
-	fault := Fault{File: name, Line: 1, Text: "this is not TOML; mend it"}
-	var at *toml.DecodeError
-	if errors.As(err, &at) {
-		fault.Line, _ = at.Position()
-		text := strings.TrimPrefix(at.Error(), "toml: ")
-		if strings.HasPrefix(text, "unable to parse float") {
-			text = "a number that is no number"
-		}
-		fault.Text = "this is not TOML: " + text + "; mend it"
-		if strings.Contains(text, "value") || strings.Contains(text, "must be quoted") {
-			fault.Text += " (a path, a name or a duration needs quotes)"
-		}
-	}
-	return fault
 }
 
 // checkMode refuses secrets in a file that everybody may write.

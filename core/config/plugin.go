@@ -158,7 +158,7 @@ func LoadSettings(path string) (map[string]any, error) {
 	}
 	values := map[string]any{}
 	if err := toml.Unmarshal(text, &values); err != nil {
-		return nil, Faults{syntaxFault(path, err)}
+		return nil, syntaxFaults(path, text, err)
 	}
 	r := &reader{file: path, positions: findPositions(text), asked: map[string]bool{}}
 	settings := r.table(nil, "", map[string]any{"": values}).settings("")

@@ -20,6 +20,7 @@ func (r *reader) read(values map[string]any) *File {
 		Keyring:            top.requiredPath("keyring", `"/etc/keywicket/keyring"`),
 		AllowInlineSecrets: top.flag("allow_inline_secrets", false),
 	}
+	r.top = slices.Collect(maps.Keys(top.known)) // so far
 	if within(f.Keyring, f.DataDir) {
 		top.fault("keyring", "the keyring is in data_dir, so that whoever takes the one has the other; keep it elsewhere")
 	}

@@ -19,6 +19,8 @@ type reader struct {
 	positions positions
 	faults    Faults
 
+	top []string // the keys above every table
+
 	// asked holds every key that the schema was asked for, with NAME for the
 	// names that the administrator chose. Tests compare it with the example.
 	asked map[string]bool
@@ -71,6 +73,10 @@ func (t *table) close() {
 	known := slices.Sorted(maps.Keys(t.known))
 	for _, name := range slices.Sorted(maps.Keys(t.values)) {
 		if t.known[name] {
+			continue
+		}
+		if len(t.path) > 0 && slices.Contains(t.r.top, name) {
+			t.fault(name, "this belongs to the top of the file, above every [table]; move it there")
 			continue
 		}
 		if near := Nearest(name, known); near != "" {

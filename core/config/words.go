@@ -94,13 +94,18 @@ func formatDuration(d time.Duration) string {
 	return strconv.Quote(d.String())
 }
 
-// quoted shows a value of the file in a fault: escaped, and cut where it is long.
+// quoted shows a value of the file in a fault: escaped, cut where it is long, and
+// with the number of a character that looks like a plain one and is none.
 func quoted(s string) string {
 	const most = 60
+	end := ""
 	if utf8.RuneCountInString(s) > most {
-		return strconv.Quote(string([]rune(s)[:most])) + "…"
+		s, end = string([]rune(s)[:most]), "…"
 	}
-	return strconv.Quote(s)
+	if strings.ContainsFunc(s, looksPlain) {
+		return strconv.QuoteToASCII(s) + end
+	}
+	return strconv.Quote(s) + end
 }
 
 // alternatives writes words as a choice: "a", "b" or "c".
