@@ -69,9 +69,18 @@ func (c *Client) overfull(r *Replies) string {
 	for _, group := range names(r.Groups) {
 		with := override(c.Reply, r.Groups[group])
 		for _, profile := range names(r.Profiles) {
-			if n := octetsOf(override(with, r.Profiles[profile])); n > room {
-				return fmt.Sprintf("with those of the group %q and of the profile %q there are %d octets of attributes, and an answer to this client has room for %d: whoever has them all gets none; take some away", group, profile, n, room)
+			n := octetsOf(override(with, r.Profiles[profile]))
+			if n <= room {
+				continue
 			}
+			whose := "its own"
+			if group != "" {
+				whose += fmt.Sprintf(", those of the group %q", group)
+			}
+			if profile != "" {
+				whose += fmt.Sprintf(", those of the profile %q", profile)
+			}
+			return fmt.Sprintf("there are %d octets of attributes (%s), and an answer to this client has room for %d: whoever has them all gets none; take some away", n, whose, room)
 		}
 	}
 	return ""

@@ -149,7 +149,7 @@ func TestWarnings(t *testing.T) {
 		want   string
 	}{
 		{testClient(), MaxReply, ""},
-		{testClient(), MaxReply + 1, `with those of the group "staff" and of the profile "vpn" there are 3804 octets of attributes, and an answer to this client has room for 3803`},
+		{testClient(), MaxReply + 1, `there are 3804 octets of attributes (its own, those of the group "staff", those of the profile "vpn"), and an answer to this client has room for 3803`},
 		{everyMethod(), MaxReply - succeedOctets, ""},
 		{everyMethod(), MaxReply - succeedOctets + 1, "has room for 3644"},
 	} {

@@ -95,9 +95,6 @@ func (s *Server) prepare(config Config, before *table) (*table, error) {
 		}
 		return nil, errors.Join(all...)
 	}
-	for _, w := range config.Warnings() {
-		s.log.Warn(w.Error())
-	}
 	t := newTable(config, before)
 	s.recall(t)
 	return t, nil

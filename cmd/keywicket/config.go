@@ -28,8 +28,7 @@ func (a *app) configCheck() *cobra.Command {
 			f, err := loadWhole(args[0])
 			var warnings config.Faults
 			if err == nil {
-				warnings = append(f.Warnings(), notHere(f)...)
-				warnings = append(warnings, unsaid(warnings, radiusWarnings(f))...)
+				warnings = append(warningsOf(f), notHere(f)...)
 			}
 			if asJSON {
 				var faults config.Faults
@@ -97,21 +96,16 @@ func loadWhole(path string) (*config.File, error) {
 	if f == nil { // not even TOML
 		return nil, err
 	}
-	faults = append(faults, unsaid(faults, checkParts(f))...)
+	told := len(faults)
+	for _, found := range checkParts(f) {
+		if !slices.ContainsFunc(faults[:told], func(known config.Fault) bool { return sameMatter(known, found) }) && !slices.Contains(faults, found) {
+			faults = append(faults, found)
+		}
+	}
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	return f, nil
-}
-
-// unsaid returns what of found is about nothing that was said already.
-func unsaid(said, found config.Faults) (all config.Faults) {
-	for _, one := range found {
-		if !slices.ContainsFunc(said, func(known config.Fault) bool { return sameMatter(known, one) }) && !slices.Contains(said, one) && !slices.Contains(all, one) {
-			all = append(all, one)
-		}
-	}
-	return all
 }
 
 // sameMatter says whether both are about one place of one file: one key, a table

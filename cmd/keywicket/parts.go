@@ -221,13 +221,15 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 	return c, placed(f, c.Check())
 }
 
-// radiusWarnings returns what the bridge warns of, in a configuration without faults.
-func radiusWarnings(f *config.File) config.Faults {
-	if f.Radius == nil {
-		return nil
+// warningsOf returns what is allowed in a configuration without faults, and should be
+// known.
+func warningsOf(f *config.File) config.Faults {
+	all := config.Faults(f.Warnings())
+	if f.Radius != nil {
+		c, _ := radiusConfig(f)
+		all = append(all, placed(f, c.Warnings())...)
 	}
-	c, _ := radiusConfig(f)
-	return placed(f, c.Warnings())
+	return all
 }
 
 // placed says where in the file is what the bridge found.
