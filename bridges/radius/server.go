@@ -229,6 +229,9 @@ func (s *Server) addrs(accounting bool) []netip.AddrPort {
 	return all
 }
 
+// Warnings returns those of the running Config.
+func (s *Server) Warnings() []Fault { return s.table.Load().config.Warnings() }
+
 // Counters returns a copy of the totals.
 func (s *Server) Counters() Counters { return s.counters.snapshot() }
 

@@ -28,7 +28,7 @@ func (a *app) configCheck() *cobra.Command {
 			f, err := loadWhole(args[0])
 			var warnings config.Faults
 			if err == nil {
-				warnings = append(warningsOf(f), notHere(f)...)
+				warnings = append(append(f.Warnings(), radiusWarnings(f)...), notHere(f)...)
 			}
 			if asJSON {
 				var faults config.Faults

@@ -276,7 +276,7 @@ func (d *daemon) Status(ctx context.Context) *controlv1.StatusResponse {
 	if err := d.degraded(); err != nil {
 		s.Warnings = append(s.Warnings, "the store: "+err.Error())
 	}
-	for _, w := range warningsOf(f) {
+	for _, w := range d.warnings(f) {
 		s.Warnings = append(s.Warnings, w.Error())
 	}
 	s.Warnings = append(s.Warnings, d.oldSecrets(f, time.Now())...)
@@ -375,7 +375,7 @@ func (d *daemon) Reload(ctx context.Context) (warnings []string, err error) {
 		d.pam.Reload(pamRules(f))
 	}
 	d.file = f
-	for _, w := range warningsOf(f) {
+	for _, w := range d.warnings(f) {
 		warnings = append(warnings, w.Error())
 	}
 	return warnings, nil

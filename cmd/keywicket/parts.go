@@ -221,13 +221,20 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 	return c, placed(f, c.Check())
 }
 
-// warningsOf returns what is allowed in a configuration without faults, and should be
-// known.
-func warningsOf(f *config.File) config.Faults {
+// radiusWarnings returns what the bridge warns of, in a configuration without faults.
+func radiusWarnings(f *config.File) config.Faults {
+	if f.Radius == nil {
+		return nil
+	}
+	c, _ := radiusConfig(f)
+	return placed(f, c.Warnings())
+}
+
+// warnings returns what is allowed in f, which runs, and should be known.
+func (d *daemon) warnings(f *config.File) config.Faults {
 	all := config.Faults(f.Warnings())
-	if f.Radius != nil {
-		c, _ := radiusConfig(f)
-		all = append(all, placed(f, c.Warnings())...)
+	if d.radius != nil { // it knows without reading every dictionary again
+		all = append(all, placed(f, d.radius.Warnings())...)
 	}
 	return all
 }

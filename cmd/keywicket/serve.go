@@ -69,7 +69,7 @@ func (a *app) configFile() string {
 // announce says that the daemon is ready, and lets HUP read the configuration
 // again until ctx ends.
 func (d *daemon) announce(ctx context.Context, n *notifier) {
-	for _, w := range warningsOf(d.file) {
+	for _, w := range d.warnings(d.file) {
 		d.log.Warn(w.Error())
 	}
 	args := []any{"version", version(), "control", d.file.Control.Socket}
