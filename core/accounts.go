@@ -188,7 +188,7 @@ func (e *Engine) erase(ctx context.Context, name string) error {
 // forgetActivity removes what happened at name, so that whoever has the name
 // next does not see it.
 func (e *Engine) forgetActivity(ctx context.Context, name string) error {
-	e.activity.flushing.Lock() // or what is being written now would come after
+	e.activity.lock() // or what is being written now would come after
 	defer e.activity.flushing.Unlock()
 	e.activity.forget(name)
 	_, err := e.store.Apply(ctx, store.Batch{{Action: store.Delete, Key: record.PrefixActivity + name, Revokes: true}})

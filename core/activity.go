@@ -13,7 +13,7 @@ import (
 const (
 	inboxes      = 1 << 6       // parts of the accounts
 	maxFresh     = 1 << 18      // attempts that wait to be grouped; more are lost
-	crowd        = maxFresh / 2 // and are not left waiting for the next flush
+	crowd        = maxFresh / 4 // and are not left waiting for the next flush
 	maxDoings    = 1 << 17      // accounts of which something is not written; what happens at others is lost
 	maxStrangers = 1 << 12      // names without a record whose attempts are kept in memory
 
@@ -22,9 +22,9 @@ const (
 	// An account with busy attempts since it was written, and written lately,
 	// is written again between seldomFrom and seldomTo later (rule A12:
 	// accurate to 60 s). The others are written with every flush.
-	busy       = 16
+	busy       = 12
 	seldomFrom = 30 * time.Second
-	seldomTo   = 55 * time.Second
+	seldomTo   = 52 * time.Second
 )
 
 // An activity collects what happens at sign-in until it is written: attempts
@@ -40,7 +40,9 @@ type activity struct {
 
 	crowded chan struct{} // a token: a crowd waits
 
-	flushing  sync.Mutex           // one groups and writes at a time
+	flushing  sync.Mutex           // one groups and writes at a time; taken by lock
+	waiters   atomic.Int32         // who waits for flushing
+	hurry     chan struct{}        // a token: there is one more
 	strangers map[*doings]struct{} // that have no record to be written to
 
 	grouped sync.Mutex         // before that of a doings
@@ -48,7 +50,32 @@ type activity struct {
 }
 
 func newActivity() *activity {
-	return &activity{seed: maphash.MakeSeed(), strangers: make(map[*doings]struct{}), byName: make(map[string]*doings), crowded: make(chan struct{}, 1)}
+	return &activity{seed: maphash.MakeSeed(), strangers: make(map[*doings]struct{}), byName: make(map[string]*doings), crowded: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+}
+
+// lock takes flushing; a flush that takes its time hurries then.
+func (a *activity) lock() {
+	a.waiters.Add(1)
+	defer a.waiters.Add(-1)
+	select {
+	case a.hurry <- struct{}{}:
+	default:
+	}
+	a.flushing.Lock()
+}
+
+// pause waits until a moment, or until somebody waits for flushing. The caller
+// holds it.
+func (a *activity) pause(until time.Time) {
+	t := time.NewTimer(time.Until(until))
+	defer t.Stop()
+	for a.waiters.Load() == 0 {
+		select {
+		case <-t.C:
+			return
+		case <-a.hurry:
+		}
+	}
 }
 
 // inbox returns where the attempts at the account called name wait.

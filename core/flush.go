@@ -37,7 +37,7 @@ func (e *Engine) flushLoop(ctx context.Context) {
 			return
 		case <-t.C:
 		case <-e.activity.crowded:
-			e.activity.flushing.Lock()
+			e.activity.lock()
 			many := e.activity.group()
 			e.activity.flushing.Unlock()
 			if !many {
@@ -78,15 +78,19 @@ func (e *Engine) flushAnd(ctx context.Context, due bool) error {
 // uses that it wrote, by account and id. It returns the first error and goes on
 // after it.
 func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[string]time.Time, firstErr error) {
-	e.activity.flushing.Lock()
+	e.activity.lock()
 	defer e.activity.flushing.Unlock()
 	f := &flush{engine: e, now: e.opt.Now(), writers: make(chan struct{}, maxWriters)}
 	if e.policy.Load().endsUnused() {
 		f.used = make(map[string]map[string]time.Time)
 	}
-	for i, d := range e.activity.take(due, f.now) {
+	begun, all := time.Now(), e.activity.take(due, f.now)
+	for i, d := range all {
 		if i%breathOps == breathOps-1 {
 			breathe()
+			if due { // nobody waits for it: sign-ins would, for a burst of this
+				e.activity.pause(begun.Add(e.opt.Flush / 2 * time.Duration(i) / time.Duration(len(all))))
+			}
 			f.makeRoom()
 		}
 		f.add(ctx, d)

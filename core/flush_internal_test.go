@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keywicket/keywicket/core/keyring"
@@ -53,7 +54,7 @@ func TestSlowStore(t *testing.T) {
 	flushed := make(chan error)
 	go func() { flushed <- e.Flush(t.Context()) }()
 	<-slow.writing
-	const crowds = 4 // twice as many as there is room for
+	const crowds = 2 * maxFresh / crowd // twice as many as there is room for
 	for i := range crowds {
 		sign(crowd)
 		for deadline := time.Now().Add(20 * time.Second); e.activity.waiting.Load() >= crowd; time.Sleep(time.Millisecond) {
@@ -75,5 +76,72 @@ func TestSlowStore(t *testing.T) {
 	}
 	if lost := e.Stats().LostAttempts; lost != 0 {
 		t.Errorf("%d attempts are lost", lost)
+	}
+}
+
+// withAttempts returns an engine that flushes every so often, with an attempt at
+// each of many accounts that is not written.
+func withAttempts(t *testing.T, every time.Duration) *Engine {
+	t.Helper()
+	keys, err := keyring.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const accounts = 1000
+	e := openBench(t, Options{Store: memstore.New(), Directory: everybody{}, Keyring: keys, Flush: every})
+	populate(t, e, accounts)
+	for i := range accounts {
+		e.activity.add(attemptAt{accountName(i), nil, happened{at: time.Now()}})
+	}
+	return e
+}
+
+// TestWritingIsSpread: what is written because its time has come is so over half
+// of the time until the next.
+func TestWritingIsSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const every = 10 * time.Second
+		e, begun := withAttempts(t, every), time.Now()
+		if err := e.flushSoon(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun).Round(every / 20); took != every/2 {
+			t.Errorf("took %s, want %s", took, every/2)
+		}
+	})
+}
+
+// TestWritingHurries: nobody waits until what is spread over half an hour is written.
+func TestWritingHurries(t *testing.T) {
+	for name, wait := range map[string]func(ctx context.Context, e *Engine) error{
+		"flush": func(ctx context.Context, e *Engine) error { return e.Flush(ctx) },
+		"look":  func(ctx context.Context, e *Engine) error { _, err := e.List(ctx, accountName(0)); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := withAttempts(t, time.Hour)
+			flushed := make(chan error, 1)
+			go func() { flushed <- e.flushSoon(t.Context()) }()
+			for e.activity.flushing.TryLock() {
+				e.activity.flushing.Unlock()
+				time.Sleep(time.Millisecond)
+			}
+			done := make(chan error, 1)
+			go func() { done <- wait(t.Context(), e) }()
+			for range 2 {
+				select {
+				case err := <-flushed:
+					flushed = nil
+					if err != nil {
+						t.Error(err)
+					}
+				case err := <-done:
+					if err != nil {
+						t.Error(err)
+					}
+				case <-time.After(20 * time.Second):
+					t.Fatal("it waits")
+				}
+			}
+		})
 	}
 }

@@ -140,7 +140,7 @@ func (e *Engine) findActivity(ctx context.Context, name string, room []byte, par
 
 // activityOf returns what is known to have happened at name.
 func (e *Engine) activityOf(ctx context.Context, name string) (*record.Activity, error) {
-	e.activity.flushing.Lock() // nothing moves from pending to the record meanwhile
+	e.activity.lock() // nothing moves from pending to the record meanwhile
 	defer e.activity.flushing.Unlock()
 	rec, _, err := e.readActivity(ctx, name)
 	if err != nil {
