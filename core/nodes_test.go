@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"testing"
@@ -65,15 +66,17 @@ func TestA6OtherNode(t *testing.T) {
 	}
 }
 
-// A deafStore is a store whose watches of accounts can be ended.
+// A deafStore is a store whose watches of accounts, or what it is deaf to, can be
+// ended.
 type deafStore struct {
 	*faultyStore
+	to   string
 	mu   sync.Mutex
 	stop context.CancelFunc
 }
 
 func (s *deafStore) Watch(ctx context.Context, prefix string) (<-chan store.Event, error) {
-	if prefix != "account/" {
+	if prefix != cmp.Or(s.to, "account/") {
 		return s.faultyStore.Watch(ctx, prefix)
 	}
 	s.mu.Lock()
@@ -82,7 +85,7 @@ func (s *deafStore) Watch(ctx context.Context, prefix string) (<-chan store.Even
 	return s.faultyStore.Watch(ctx, prefix)
 }
 
-// cut ends the watch of accounts.
+// cut ends the watch.
 func (s *deafStore) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

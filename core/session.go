@@ -13,7 +13,7 @@ import (
 
 func (e *Engine) newSessions() *session.Table {
 	return session.New(session.Options{
-		Store: e.store, Keyring: e.keys, Now: e.opt.Now, Log: e.log,
+		Store: e.store, Keyring: e.keys, Now: e.opt.Now, Log: e.log, Node: e.opt.Node,
 		Standing: e.standings, Ended: e.recordEnding, Damaged: e.recordDamaged,
 	})
 }
@@ -84,9 +84,14 @@ func sessionError(op string, err error) error {
 }
 
 // standings says what is so at an account for its sessions. Where its record is
-// damaged nobody can tell: sign-in is refused, and what goes on goes on.
-func (e *Engine) standings(ctx context.Context, name string) (session.Standing, error) {
+// damaged nobody can tell: sign-in is refused, and what goes on goes on. Where
+// nodes share the store, the news of an app password that another one has made can
+// come after those of its first session.
+func (e *Engine) standings(ctx context.Context, name string, about []session.Owner) (session.Standing, error) {
 	a, err := e.lookup(ctx, name)
+	if err == nil && e.opt.Node != "" && slices.ContainsFunc(about, a.lacks) {
+		a, err = e.lookup(asking(ctx), name)
+	}
 	switch KindOf(err) {
 	case 0:
 	case KindNotFound, KindDamaged:
@@ -109,6 +114,14 @@ func (e *Engine) standings(ctx context.Context, name string) (session.Standing, 
 		}
 		return "", false
 	}, nil
+}
+
+// lacks says whether a neither has that app password nor remembers it.
+func (a *account) lacks(of session.Owner) bool {
+	id := hex.EncodeToString(of.AppPassword[:])
+	return a.id != of.AccountID || // not a secret: ids
+		!slices.ContainsFunc(a.passwords, func(p password) bool { return p.id == of.AppPassword }) && // not a secret: ids
+			!slices.ContainsFunc(a.deleted, func(d deleted) bool { return d.ref.ID == id })
 }
 
 // holds says whether p could sign in now, whatever the service: who it is of,

@@ -17,6 +17,7 @@ import (
 type watches struct {
 	store     atomic.Bool
 	directory atomic.Bool
+	sessions  atomic.Bool // which decides nothing
 }
 
 // rewatch is how long to wait before a watch that ended is started again.
@@ -27,6 +28,9 @@ func (e *Engine) startWatches(ctx context.Context) {
 	e.keep(ctx, watch{"store", &e.watches.store, e.watchStore, e.cache.dropRecords})
 	if _, ok := e.directory.(directory.Watcher); ok {
 		e.keep(ctx, watch{"directory", &e.watches.directory, e.watchDirectory, e.cache.dropAll})
+	}
+	if e.opt.Node != "" {
+		e.keep(ctx, watch{"sessions", &e.watches.sessions, e.watchSessions, func() {}})
 	}
 }
 
@@ -99,6 +103,31 @@ func (e *Engine) storeChanged(ev store.Event) {
 	name := strings.TrimPrefix(ev.Entry.Key, record.PrefixAccount)
 	e.cache.dropRecord(name, rev)
 	e.sessions.Suspect(name)
+}
+
+// watchSessions follows what other nodes write of sessions. What they wrote before is
+// read when it begins.
+func (e *Engine) watchSessions(ctx context.Context) (func(), error) {
+	ctx, stop := context.WithCancel(ctx)
+	events, err := e.store.Watch(ctx, record.PrefixSession)
+	if err != nil {
+		stop()
+		return nil, storeError("watch sessions", err)
+	}
+	return func() {
+		defer stop()
+		for err := e.sessions.Compare(ctx); err == nil; { // else the store is away: once more before long
+			ev, more := <-events
+			switch {
+			case !more:
+				return
+			case ev.Reset:
+				err = e.sessions.Compare(ctx)
+			case !ev.Lost:
+				e.sessions.Follow(ev)
+			}
+		}
+	}, nil
 }
 
 func (e *Engine) watchDirectory(ctx context.Context) (func(), error) {

@@ -117,10 +117,11 @@ func (t *Table) checkSoon(ctx context.Context, account string) error {
 // hold any more. Where a try has failed the next one waits, unless it was before
 // since.
 func (t *Table) check(ctx context.Context, account string, since time.Time) error {
-	if !t.canEnd(account) {
+	about := t.toEnd(account)
+	if len(about) == 0 {
 		return nil
 	}
-	standing, err := t.opt.Standing(ctx, account)
+	standing, err := t.opt.Standing(ctx, account, about)
 	if err != nil {
 		return err
 	}
@@ -130,12 +131,21 @@ func (t *Table) check(ctx context.Context, account string, since time.Time) erro
 	return nil
 }
 
-// canEnd says whether there is something to be ended at an account, and somebody
-// who does.
-func (t *Table) canEnd(account string) bool {
+// toEnd returns the app passwords of an account that have sessions, if there is
+// somebody who ends them.
+func (t *Table) toEnd(account string) []Owner {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.requests.ender != nil && len(t.accounts[account]) > 0
+	if t.requests.ender == nil {
+		return nil
+	}
+	var all []Owner
+	for each := range t.accounts[account] {
+		if !slices.Contains(all, each.of.Owner) {
+			all = append(all, each.of.Owner)
+		}
+	}
+	return all
 }
 
 // begin notes the sessions of an account that are to be ended, and spares those

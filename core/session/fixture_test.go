@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -95,7 +96,7 @@ func (f *fixture) note(what func()) {
 	what()
 }
 
-func (f *fixture) standing(ctx context.Context, account string) (session.Standing, error) {
+func (f *fixture) standing(ctx context.Context, account string, _ []session.Owner) (session.Standing, error) {
 	var slow time.Duration
 	f.note(func() { slow = f.slow })
 	if slow > 0 {
@@ -199,6 +200,8 @@ type faultyStore struct {
 	refused error         // what Apply says, if not nil
 	hold    chan struct{} // Apply waits for it, if not nil
 	scans   int           // so many more work, if not 0
+	slow    time.Duration // that Apply takes at most before and after it has written
+	after   chan struct{} // Apply waits for it once it has written, if not nil
 }
 
 func (s *faultyStore) refuse(err error) {
@@ -209,8 +212,15 @@ func (s *faultyStore) refuse(err error) {
 
 func (s *faultyStore) Apply(ctx context.Context, b store.Batch) (store.Revision, error) {
 	s.mu.Lock()
-	refused, hold := s.refused, s.hold
+	refused, hold, slow, after := s.refused, s.hold, s.slow, s.after
 	s.mu.Unlock()
+	if after != nil {
+		defer func() { <-after }()
+	}
+	if slow > 0 {
+		time.Sleep(rand.N(slow))
+		defer func() { time.Sleep(rand.N(slow)) }()
+	}
 	if hold != nil {
 		<-hold
 	}

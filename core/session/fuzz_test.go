@@ -29,7 +29,7 @@ func FuzzReport(f *testing.F) {
 		open := func() *session.Table {
 			table := session.New(session.Options{
 				Store: memory, Keyring: keys, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-				Standing: func(context.Context, string) (session.Standing, error) {
+				Standing: func(context.Context, string, []session.Owner) (session.Standing, error) {
 					return func(session.Owner) (string, bool) { return "tv", true }, nil
 				},
 				Damaged: func(key string) { t.Errorf("%s cannot be opened", key) },

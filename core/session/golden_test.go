@@ -41,7 +41,7 @@ func TestGolden(t *testing.T) {
 	var of session.Owner
 	table := session.New(session.Options{
 		Store: memory, Keyring: keys, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
-		Standing: func(context.Context, string) (session.Standing, error) {
+		Standing: func(context.Context, string, []session.Owner) (session.Standing, error) {
 			return func(asked session.Owner) (string, bool) { of = asked; return "tv", true }, nil
 		},
 		Damaged: func(key string) { t.Errorf("%s cannot be opened", key) },

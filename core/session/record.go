@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keywicket/keywicket/core/internal/record"
+	"github.com/keywicket/keywicket/core/store"
 )
 
 // marshal returns the stored form of r, which is still to be sealed. What
@@ -16,12 +17,12 @@ func (r *row) marshal() []byte {
 		Account: r.Account, Shown: r.Account, AccountId: r.of.AccountID[:], AppPasswordId: r.of.AppPassword[:], AppPasswordName: r.AppPasswordName,
 		Client: r.Client, Id: []byte(r.id), Device: r.Device, Port: r.port, Address: r.Address, Handle: r.Handle,
 		Since: r.Since.UnixMilli(), At: r.at.UnixMilli(), Seen: r.seen.UnixMilli(), Issued: r.of.issued,
-		OctetsIn: r.OctetsIn, OctetsOut: r.OctetsOut, Every: int64(r.every / time.Second), Replaced: r.replaced,
+		OctetsIn: r.OctetsIn, OctetsOut: r.OctetsOut, Every: int64(r.every / time.Second), Replaced: r.replaced, Node: r.node,
 	})
 	return b
 }
 
-func newRowOf(key rowKey, rec *record.Session) *row {
+func newRowOf(key rowKey, rec *record.Session, rev store.Revision) *row {
 	r := &row{
 		Session: Session{
 			Account: rec.Account, AppPassword: hex.EncodeToString(rec.AppPasswordId), AppPasswordName: rec.AppPasswordName, Client: rec.Client,
@@ -29,7 +30,7 @@ func newRowOf(key rowKey, rec *record.Session) *row {
 		},
 		of:  token{Owner: Owner{Account: rec.Account}, issued: rec.Issued},
 		key: key, id: string(rec.Id), port: rec.Port, at: fromMillis(rec.At), seen: fromMillis(rec.Seen),
-		every: time.Duration(rec.Every) * time.Second, replaced: rec.Replaced,
+		every: time.Duration(rec.Every) * time.Second, replaced: rec.Replaced, node: rec.Node, rev: rev,
 	}
 	copy(r.of.AccountID[:], rec.AccountId)
 	copy(r.of.AppPassword[:], rec.AppPasswordId)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keywicket/keywicket/core/internal/record"
+	"github.com/keywicket/keywicket/core/store"
 )
 
 // A rowKey stands for a client and the id that it gave a session.
@@ -33,6 +34,10 @@ type row struct {
 	gaps     int           // between reports that were watched
 	replaced bool          // another one of the same device took its place
 	gone     time.Time     // that began then; zero: not known
+
+	node    string         // that heard the last report
+	rev     store.Revision // of its record, as far as is known; 0: none
+	removed store.Revision // when another node took the record away while it was to be written here
 
 	request *request  // while it is being ended
 	tries   int       // that failed

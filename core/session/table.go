@@ -46,16 +46,21 @@ var ErrInvalid = errors.New("the report has no event, or no id of a session")
 // if nobody knows, and whether it could sign in now. It waits for nothing.
 type Standing func(of Owner) (name string, holds bool)
 
-// Options say what a Table works with. All are required.
+// Options say what a Table works with. All are required but Node.
 type Options struct {
 	Store   store.Store
 	Keyring *keyring.Keyring
 	Now     func() time.Time
 	Log     *slog.Logger
 
-	// Standing returns what is so at the account of that normalised name, or an
-	// error if nobody can tell now.
-	Standing func(ctx context.Context, account string) (Standing, error)
+	// Node is this node's name among those that share the store; empty where none
+	// does. What the others write is brought by Follow and Compare.
+	Node string
+
+	// Standing returns what is so at the account of that normalised name, where it
+	// is going to be asked about those app passwords; or an error if nobody can
+	// tell now.
+	Standing func(ctx context.Context, account string, about []Owner) (Standing, error)
 
 	// Ended is told what came of a session that was to be ended, and Damaged of
 	// a record that could not be opened and is removed.
@@ -122,7 +127,7 @@ func (t *Table) Report(ctx context.Context, r Report) error {
 	}
 	name, fresh := "", tied && !t.knowsAs(key, of.Owner)
 	if fresh {
-		standing, err := t.opt.Standing(ctx, of.Account)
+		standing, err := t.opt.Standing(ctx, of.Account, []Owner{of.Owner})
 		if err != nil {
 			return err
 		}
@@ -227,6 +232,7 @@ func (t *Table) take(key rowKey, r Report, of token, name string) (account strin
 		}
 	}
 	known.take(r, of, now)
+	known.node = t.opt.Node
 	if r.Event == Stopped {
 		t.end(known)
 		return known.Account, true
@@ -310,19 +316,38 @@ func (t *Table) thin() {
 	}
 }
 
-// remove takes a session out of everything. t.mu is held.
+// remove takes a session out of everything, and out of the store unless it is
+// another node's. t.mu is held.
 func (t *Table) remove(gone *row) {
-	if t.all[gone.key] != gone {
+	if t.drop(gone) && !t.isOthers(gone) {
+		t.discard(gone)
+	}
+}
+
+// discard has the record of a session removed that is not in the table any more.
+// Where others may write it, it is only what this node knows of.
+func (t *Table) discard(gone *row) {
+	if t.opt.Node == "" || gone.rev == 0 {
+		t.writes.note(gone.key, false)
 		return
 	}
+	t.writes.stale[gone.key] = gone.rev
+}
+
+// drop takes a session out of the table, if it is there. t.mu is held.
+func (t *Table) drop(gone *row) bool {
+	if t.all[gone.key] != gone {
+		return false
+	}
 	delete(t.all, gone.key)
+	delete(t.writes.lazy, gone.key)
 	t.accounts.remove(gone.Account, gone)
 	t.clients.remove(gone.Client, gone)
 	if gone.request != nil {
 		gone.request.stop()
 		t.look()
 	}
-	t.writes.note(gone.key, false)
+	return true
 }
 
 // end is remove for a session that is over. t.mu is held.
@@ -352,8 +377,13 @@ func (t *Table) expire() {
 	defer t.mu.Unlock()
 	now := t.opt.Now()
 	for _, old := range t.all {
-		if old.request == nil && now.Sub(old.seen) > old.life() {
-			t.remove(old)
+		beyond := now.Sub(old.seen) - old.life()
+		if old.request != nil || beyond <= 0 {
+			continue
+		}
+		t.remove(old)
+		if beyond > lifetime { // also where the node that it is of does not do it
+			t.discard(old)
 		}
 	}
 }

@@ -2,13 +2,11 @@ package session
 
 import (
 	"context"
-	"encoding/hex"
+	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/keywicket/keywicket/core/internal/record"
 	"github.com/keywicket/keywicket/core/store"
@@ -29,14 +27,15 @@ const (
 // where they are over. Whoever needs to know waits; all who wait share one write.
 type writes struct {
 	urgent, lazy map[rowKey]struct{}
-	now          map[rowKey]struct{} // being written
+	now          map[rowKey]struct{}       // being written
+	stale        map[rowKey]store.Revision // to be removed, unless they were written since
 	waiting      []chan<- error
 	wake         chan struct{} // a token: there is something urgent
 	one          sync.Mutex    // one writes at a time
 }
 
 func newWrites() writes {
-	return writes{urgent: make(map[rowKey]struct{}), lazy: make(map[rowKey]struct{}), wake: make(chan struct{}, 1)}
+	return writes{urgent: make(map[rowKey]struct{}), lazy: make(map[rowKey]struct{}), stale: make(map[rowKey]store.Revision), wake: make(chan struct{}, 1)}
 }
 
 // note has the session at key written. The lock of the table is held.
@@ -122,6 +121,7 @@ func (t *Table) write(ctx context.Context, lazy bool) error {
 	defer t.writes.one.Unlock()
 	if lazy {
 		t.tellDamaged()
+		t.removeStale(ctx)
 	}
 	ops, keys, waiting := t.takeWrites(lazy)
 	var firstErr error
@@ -135,7 +135,10 @@ func (t *Table) write(ctx context.Context, lazy bool) error {
 			size += len(op.Value)
 			n++
 		}
-		if _, err := t.opt.Store.Apply(ctx, ops[at:at+n]); err != nil {
+		rev, err := t.opt.Store.Apply(ctx, ops[at:at+n])
+		if err == nil {
+			t.wroteAt(rev, keys[at:at+n])
+		} else {
 			t.writeAgain(keys[at : at+n])
 			if firstErr == nil {
 				firstErr = fmt.Errorf("write sessions: %w", err)
@@ -174,6 +177,27 @@ func (t *Table) takeWrites(lazy bool) (ops store.Batch, keys []rowKey, waiting [
 	return ops, keys, waiting
 }
 
+// removeStale removes the records of sessions that are over, unless another node has
+// written them since. What it cannot remove is over, at the latest, once the intervals
+// of its client have passed.
+func (t *Table) removeStale(ctx context.Context) {
+	t.mu.Lock()
+	var ops store.Batch
+	for key, rev := range t.writes.stale {
+		ops = append(ops, store.Op{Action: store.Delete, Key: key.record(), IfRevision: rev})
+	}
+	clear(t.writes.stale)
+	t.mu.Unlock()
+	for some := range slices.Chunk(ops, store.MaxOps) {
+		if _, err := t.opt.Store.Apply(ctx, some); !errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		for i := range some { // those that can be
+			_, _ = t.opt.Store.Apply(ctx, some[i:i+1])
+		}
+	}
+}
+
 // tellDamaged tells of the records that are about to be removed.
 func (t *Table) tellDamaged() {
 	t.mu.Lock()
@@ -199,46 +223,20 @@ func (t *Table) wrote() {
 	t.writes.now = nil
 }
 
-// Load reads the sessions of before, and may be called once more after an error.
-// They decide nothing that a sign-in could gain by, so those that cannot be
-// opened are removed with the next flush, which tells Damaged of them.
-func (t *Table) Load(ctx context.Context) error {
-	for after := ""; ; {
-		page, err := t.opt.Store.Scan(ctx, record.PrefixSession, after, scanPage)
-		if err != nil {
-			return fmt.Errorf("read sessions: %w", err)
-		}
-		for _, entry := range page {
-			after = entry.Key
-			t.load(entry)
-		}
-		if len(page) < scanPage {
-			break
-		}
-	}
-	t.expire()
-	return nil
-}
-
-func (t *Table) load(entry store.Entry) {
-	octets, err := hex.DecodeString(strings.TrimPrefix(entry.Key, record.PrefixSession))
-	if err != nil || len(octets) != len(rowKey{}) {
-		return
-	}
-	key := rowKey(octets)
-	var rec record.Session
-	plain, err := t.opt.Keyring.Open(record.KindSession, entry.Key, entry.Value)
-	if err == nil {
-		err = proto.Unmarshal(plain, &rec)
-	}
+// wroteAt notes that keys were written in revision rev.
+func (t *Table) wroteAt(rev store.Revision, keys []rowKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err != nil {
-		t.damaged[key] = struct{}{}
-		t.writes.note(key, false)
-		return
-	}
-	if t.all[key] == nil {
-		t.add(newRowOf(key, &rec))
+	for _, key := range keys {
+		known := t.all[key]
+		if known == nil {
+			continue
+		}
+		known.rev = max(known.rev, rev)
+		_, urgent := t.writes.urgent[key]
+		_, lazy := t.writes.lazy[key]
+		if known.removed > known.rev && !urgent && !lazy { // after this was written
+			t.drop(known)
+		}
 	}
 }

@@ -987,6 +987,7 @@ type Session struct {
 	Every           int64                  `protobuf:"varint,17,opt,name=every,proto3" json:"every,omitempty"`       // how often the client reports, in seconds; 0: not known
 	Replaced        bool                   `protobuf:"varint,18,opt,name=replaced,proto3" json:"replaced,omitempty"` // another one of the same device took its place
 	Shown           string                 `protobuf:"bytes,19,opt,name=shown,proto3" json:"shown,omitempty"`        // the account's name for people
+	Node            string                 `protobuf:"bytes,20,opt,name=node,proto3" json:"node,omitempty"`          // that heard of it last; empty where none shares the store
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1154,6 +1155,13 @@ func (x *Session) GetShown() string {
 	return ""
 }
 
+func (x *Session) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 // Fact says that something was once seen, such as a client that signs.
 type Fact struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1302,7 +1310,7 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"attributes\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf2\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x04\n" +
 	"\aSession\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1d\n" +
 	"\n" +
@@ -1325,7 +1333,8 @@ const file_core_internal_record_record_proto_rawDesc = "" +
 	"octets_out\x18\x10 \x01(\x04R\toctetsOut\x12\x14\n" +
 	"\x05every\x18\x11 \x01(\x03R\x05every\x12\x1a\n" +
 	"\breplaced\x18\x12 \x01(\bR\breplaced\x12\x14\n" +
-	"\x05shown\x18\x13 \x01(\tR\x05shown\"\x1c\n" +
+	"\x05shown\x18\x13 \x01(\tR\x05shown\x12\x12\n" +
+	"\x04node\x18\x14 \x01(\tR\x04node\"\x1c\n" +
 	"\x04Fact\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\x03R\x05sinceB5Z3github.com/keywicket/keywicket/core/internal/recordb\x06proto3"
 

@@ -1,0 +1,187 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keywicket/keywicket/core/session"
+)
+
+// node runs a table of that name over the store of f, which hears of changes after
+// up to the delay, until ctx ends.
+func (f *fixture) node(ctx context.Context, running *sync.WaitGroup, name string, delay time.Duration) *session.Table {
+	f.t.Helper()
+	table := session.New(session.Options{
+		Store: f.store, Keyring: f.keys, Now: time.Now, Log: slog.New(slog.DiscardHandler), Standing: f.standing, Node: name,
+		Ended: func(session.Session) {}, Damaged: func(key string) { f.t.Errorf("%s cannot be opened", key) },
+	})
+	must(f.t, table.Load(ctx))
+	events, err := f.store.Watch(ctx, "session/")
+	must(f.t, err)
+	must(f.t, table.Compare(ctx))
+	running.Go(func() { table.Run(ctx) })
+	running.Go(func() {
+		for ev := range events {
+			time.Sleep(rand.N(delay))
+			switch {
+			case ev.Reset:
+				must(f.t, table.Compare(ctx))
+			default:
+				table.Follow(ev)
+			}
+		}
+	})
+	return table
+}
+
+// TestNodesAgree: whichever of two nodes hears of what, and however late each hears
+// of the other, who heard of a session last has it as it was reported, and in the
+// end both, and the store.
+func TestNodesAgree(t *testing.T) {
+	for _, delay := range []time.Duration{1, 100 * time.Millisecond, 5 * time.Second} {
+		t.Run(fmt.Sprint(delay), func(t *testing.T) {
+			for range 20 {
+				try(t, func(t *testing.T, f *fixture) { nodesAgree(t, f, delay) })
+			}
+		})
+	}
+}
+
+func nodesAgree(t *testing.T, f *fixture, delay time.Duration) {
+	const ids, steps = 4, 200
+	ctx, stop := context.WithCancel(f.ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	nodes := []*session.Table{f.node(ctx, &running, "a", delay), f.node(ctx, &running, "b", delay)}
+	f.store.slow = 20 * time.Millisecond
+	octetsAt := func(table *session.Table) map[string]uint64 {
+		known := make(map[string]uint64)
+		for _, s := range table.List("") {
+			known[s.Device] = s.OctetsIn
+		}
+		return known
+	}
+	var tokens [ids][]byte
+	var last [ids]int // who heard of it
+	there := make(map[string]uint64)
+	var log []string
+	for step := range uint64(steps) {
+		time.Sleep(2*time.Millisecond + rand.N([]time.Duration{50 * time.Millisecond, 2 * time.Second, 20 * time.Second}[rand.N(3)]))
+		for id := range ids {
+			device := fmt.Sprint(id)
+			if got := octetsAt(nodes[last[id]])[device]; got != there[device] {
+				t.Fatalf("%v: node %d has %d octets of %d, want %d\n%s", time.Now(), last[id], got, id, there[device], strings.Join(log, "\n"))
+			}
+		}
+		id, at := rand.N(ids), rand.N(len(nodes))
+		device := fmt.Sprint(id)
+		r := session.Report{Event: session.GoesOn, Client: "vpn1", ID: device, Device: device, At: time.Now(), Every: time.Hour, HasOctets: true, OctetsIn: step + 1}
+		switch {
+		case there[device] == 0:
+			r.Event, tokens[id] = session.Starts, f.grant("vpn1", tv)
+		case rand.N(3) == 0:
+			r.Event = session.Stopped
+		}
+		r.Tokens = [][]byte{tokens[id]}
+		must(t, nodes[at].Report(ctx, r))
+		last[id], there[device] = at, step+1
+		if r.Event == session.Stopped {
+			delete(there, device)
+		}
+		log = append(log, fmt.Sprintf("%v: node %d hears of event %d of %d: %d octets", r.At, at, r.Event, id, r.OctetsIn))
+	}
+	time.Sleep(2 * time.Minute) // all is written, and known to the other one
+	synctest.Wait()
+	for name, table := range map[string]*session.Table{"a": nodes[0], "b": nodes[1], "the store": f.load()} {
+		if got := octetsAt(table); !maps.Equal(got, there) {
+			t.Errorf("%s knows of %v, want %v\n%s", name, got, there, strings.Join(log, "\n"))
+		}
+	}
+}
+
+// TestClocksOfNodesApart: a session whose client goes to a node whose clock is behind
+// stays known to both.
+func TestClocksOfNodesApart(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		ctx, stop := context.WithCancel(f.ctx)
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer stop()
+		first, second := f.node(ctx, &running, "a", 1), f.node(ctx, &running, "b", 1)
+		r := session.Report{Event: session.Starts, Client: "vpn1", ID: "1", Tokens: [][]byte{f.grant("vpn1", tv)}, At: time.Now(), Every: time.Minute}
+		must(t, first.Report(ctx, r))
+		r.Event = session.GoesOn
+		for range 30 {
+			time.Sleep(time.Minute)
+			r.At = time.Now().Add(-time.Hour)
+			must(t, second.Report(ctx, r))
+			f.want(1, first)
+			f.want(1, second)
+		}
+	})
+}
+
+// TestOverElsewhereWhileItIsWritten: what another node hears the end of just after this
+// one has written it, and before it knows that it has, is over here too.
+func TestOverElsewhereWhileItIsWritten(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		ctx, stop := context.WithCancel(f.ctx)
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer stop()
+		first, slow := f.node(ctx, &running, "a", 1), f.store
+		f.store = &faultyStore{Store: slow.Store}
+		second := f.node(ctx, &running, "b", 1)
+		r := session.Report{Event: session.Starts, Client: "vpn1", ID: "1", Tokens: [][]byte{f.grant("vpn1", tv)}}
+		must(t, first.Report(ctx, r))
+		r.Event = session.GoesOn
+		must(t, first.Report(ctx, r))
+		slow.mu.Lock()
+		slow.after = make(chan struct{})
+		slow.mu.Unlock()
+		time.Sleep(31 * time.Second) // it is being written
+		r.Event = session.Stopped
+		must(t, second.Report(ctx, r))
+		time.Sleep(time.Second)
+		close(slow.after)
+		time.Sleep(time.Second)
+		f.want(0, first)
+		f.want(0, second)
+		f.want(0, f.load())
+	})
+}
+
+// TestHeardElsewhereAfterItExpired: what a node is about to remove as it heard
+// nothing of it, and another one hears of, stays.
+func TestHeardElsewhereAfterItExpired(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		ctx, stop := context.WithCancel(f.ctx)
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer stop()
+		first, second := f.node(ctx, &running, "a", 1), f.node(ctx, &running, "b", 1)
+		time.Sleep(15 * time.Second) // so that it expires between two writes
+		table := f.node(ctx, &running, "c", 1)
+		r := session.Report{Event: session.Starts, Client: "vpn1", ID: "1", Tokens: [][]byte{f.grant("vpn1", tv)}, Every: time.Minute}
+		for range 20 {
+			must(t, first.Report(ctx, r))
+			for len(first.List("")) > 0 {
+				time.Sleep(time.Second)
+			}
+			must(t, table.Report(ctx, r))
+			time.Sleep(time.Minute)
+			f.want(1, first)
+			f.want(1, second)
+			f.want(1, f.load())
+		}
+	})
+}
