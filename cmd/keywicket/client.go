@@ -77,7 +77,15 @@ func loadConfig(path string) (*config.File, error) {
 	case errors.As(err, &faults):
 		return nil, err
 	}
-	return nil, usageError{err}
+	return nil, unreadConfig(err)
+}
+
+// unreadConfig says what to do about a configuration that cannot be read.
+func unreadConfig(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; name another with --config, or make one with \"keywicket init --dir DIR\"", err)
+	}
+	return usageError{err}
 }
 
 // loadFile loads the configuration for a verb that asks no part of it: the one

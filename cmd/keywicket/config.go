@@ -91,7 +91,7 @@ func loadWhole(path string) (*config.File, error) {
 	f, err := config.Load(path)
 	var faults config.Faults
 	if err != nil && !errors.As(err, &faults) {
-		return nil, usageError{err}
+		return nil, unreadConfig(err)
 	}
 	if f == nil { // not even TOML
 		return nil, err

@@ -42,6 +42,25 @@ func (o *once) Set(text string) error {
 // IsBoolFlag lets a bool stand without a value.
 func (o *once) IsBoolFlag() bool { return o.Type() == "bool" }
 
+// nearFlag adds to the error about a flag that there is not the one that was meant:
+// also where it has one hyphen, which makes letters of it.
+func nearFlag(cmd *cobra.Command, err error) error {
+	var missing *pflag.NotExistError
+	if !errors.As(err, &missing) {
+		return err
+	}
+	typed := missing.GetSpecifiedName()
+	if short := missing.GetSpecifiedShortnames(); short != "" {
+		typed, _, _ = strings.Cut(short, "=")
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := config.Nearest(typed, names); near != "" && len(typed) > 1 {
+		return fmt.Errorf("%w; did you mean --%s?", err, near)
+	}
+	return err
+}
+
 // exactArgs wants the arguments that names tells of, as in "USER ID". One that is too
 // many is not repeated: it may be a secret that was meant for standard input.
 func exactArgs(names string) cobra.PositionalArgs {
@@ -53,7 +72,7 @@ func exactArgs(names string) cobra.PositionalArgs {
 		case len(want) == 0 && len(args) > 0:
 			return errors.New("this command takes no arguments")
 		case len(args) > len(want):
-			return fmt.Errorf("what follows %s is one argument too many; secrets are read from standard input", want[len(want)-1])
+			return fmt.Errorf("what follows %s is one argument too many; the rest is said with flags, and secrets are read from standard input", want[len(want)-1])
 		}
 		for i, arg := range args {
 			if arg == "" {

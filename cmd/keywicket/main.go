@@ -183,8 +183,24 @@ func newRoot(std stdio) *cobra.Command {
 		}
 	}
 	root.SetHelpCommand(helpCommand())
+	for name, others := range otherWords() {
+		if cmd, _, err := root.Find(strings.Fields(name)); err == nil {
+			cmd.SuggestFor = strings.Fields(others)
+		}
+	}
 	strict(root)
 	return root
+}
+
+// otherWords are what commands are called elsewhere: who types them is told the
+// name here.
+func otherWords() map[string]string {
+	return map[string]string{
+		"serve": "start run daemon", "config check": "validate test lint", "audit": "log logs events", "client new": "add create", "plugin pin": "add",
+		"user add": "create new", "user delete": "remove rm", "user disable": "lock suspend", "user enable": "unlock resume", "user show": "get info",
+		"two-step": "2fa mfa 2sv totp otp", "two-step enroll": "on enable add setup", "two-step off": "disable remove delete",
+		"app-password create": "add new issue", "app-password delete": "remove rm revoke", "app-password suspend": "disable", "app-password resume": "enable",
+	}
 }
 
 // helpCommand is "help COMMAND", for commands that there are.
@@ -211,7 +227,7 @@ func helpCommand() *cobra.Command {
 // strict makes every fault of the arguments a usage error that shows the
 // verb's usage, also a flag that is missing or given twice.
 func strict(cmd *cobra.Command) {
-	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, nearFlag(c, err)) })
 	onceEach(cmd.PersistentFlags())
 	strictBelow(cmd)
 }

@@ -25,7 +25,7 @@ func (a *app) whyCommand() *cobra.Command {
 			return a.printJSON(all)
 		}
 		if len(r.Attempts) == 0 {
-			a.printf("No attempts of %s are known: nothing reached Keywicket under this name.\n", line(args[0]))
+			a.printf("No attempts of %s are known: nothing reached Keywicket under this name.\n\"keywicket status\" counts what was dropped, and \"keywicket radius debug\" shows each packet.\n", line(args[0]))
 			return nil
 		}
 		for _, attempt := range r.Attempts {

@@ -30,7 +30,7 @@ func Find() (string, error) {
 		}
 		return path, Check(path)
 	}
-	return "", fmt.Errorf("%s is not there: it is neither beside this program nor in %s; build it with \"go build -o keywicket-pam ./plugins/pam\", which needs a C compiler and libpam0g-dev", Name, Folder)
+	return "", fmt.Errorf("%s is not there: it is neither beside this program nor in %s; build it with \"go build -o %[2]s/%[1]s ./plugins/pam\", which needs a C compiler and libpam0g-dev", Name, Folder)
 }
 
 // Check says what is wrong with the program at path.
