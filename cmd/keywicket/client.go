@@ -162,10 +162,24 @@ func askAt(ctx context.Context, path string, fn func(ctx context.Context, d daem
 		daemon:             controlv1.NewDaemonClient(conn),
 		self:               controlv1.NewSelfClient(conn),
 	})
+	if s, ok := status.FromError(err); ok && silent(s) {
+		return unavailableError{fmt.Errorf("the daemon at %s took the connection and does not answer: is it stopped, or its host overloaded? (%s)", path, s.Message())}
+	}
 	if status.Code(err) == codes.Unimplemented {
 		return fmt.Errorf("at %s this is not answered: it is another socket of the daemon than the one that is meant, or the daemon is of another version and wants a restart (%s)", path, messageOf(err))
 	}
 	return err
+}
+
+// silent says whether gRPC itself made a status, for want of an answer.
+func silent(s *status.Status) bool {
+	switch s.Code() {
+	case codes.DeadlineExceeded:
+		return strings.HasPrefix(s.Message(), "context deadline exceeded") || strings.HasPrefix(s.Message(), "received context error")
+	case codes.Unavailable:
+		return strings.HasPrefix(s.Message(), "connection error") || strings.HasPrefix(s.Message(), "error reading from server")
+	}
+	return false
 }
 
 // inTime makes a call that ends after askTimeout.

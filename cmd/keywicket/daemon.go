@@ -176,7 +176,7 @@ func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err err
 		start("pam", func() error { return d.pam.Serve(ctx) })
 	}
 	if f.Metrics != nil {
-		at, stop, err := d.metrics.listen(f.Metrics.Listen.String(), d.engine, d.degraded, d.log, start)
+		at, stop, err := d.metrics.listen(f.Metrics.Listen, d.engine, d.degraded, d.log, start)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 )
@@ -271,6 +272,24 @@ func TestMetricsAddress(t *testing.T) {
 	s.refused(1, "this host has no such address; mend [metrics] listen", "", "serve", "--config", s.config())
 }
 
+// Somebody who listens and says nothing is told of in words.
+func TestExitSilent(t *testing.T) {
+	path := shortDir(t) + "/a.sock"
+	l, err := net.Listen("unix", path)
+	must(t, err)
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close() // at once
+		}
+	}()
+	exitRow{"user list --socket " + path, "", 3, "the daemon at " + path + " took the connection and does not answer: is it stopped, or its host overloaded?"}.check(t, keywicket(t, "", "user", "list", "--socket", path))
+}
+
 // Where the metrics are, status tells, also where the kernel chose the port.
 func TestMetricsAreFound(t *testing.T) {
 	s := startSite(t, "[metrics]", `listen = "127.0.0.1:0"`)
@@ -281,6 +300,11 @@ func TestMetricsAreFound(t *testing.T) {
 	if at := status.Bridges["metrics"].Addresses; len(at) != 1 || !strings.Contains(get(t, "http://"+at[0]+"/metrics"), "keywicket_store_degraded") ||
 		!strings.Contains(s.ok("", "status"), at[0]) || !strings.Contains(s.log(), `"metrics":"`+at[0]) {
 		t.Errorf("%q\n%s\n%s", at, s.ok("", "status"), s.log())
+	}
+	s.edit(`listen = "127.0.0.1:0"`, `listen = "0.0.0.0:0"`)
+	s.restart()
+	if out := s.ok("", "status"); !strings.Contains(out, " 0.0.0.0:") {
+		t.Errorf("on every address of IPv4, and on no other:\n%s", out)
 	}
 	s = startSite(t)
 	if out := s.ok("", "status"); strings.Contains(out, "metrics") {

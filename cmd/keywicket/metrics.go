@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -176,8 +177,12 @@ func (p pluginsUp) Collect(out chan<- prometheus.Metric) {
 
 // listen serves /metrics, /healthz (the process answers) and /readyz (attempts
 // can be decided).
-func (m *metrics) listen(address string, e *core.Engine, degraded func() error, log *slog.Logger, start func(string, func() error)) (at net.Addr, stop func(), err error) {
-	l, err := net.Listen("tcp", address)
+func (m *metrics) listen(address netip.AddrPort, e *core.Engine, degraded func() error, log *slog.Logger, start func(string, func() error)) (at net.Addr, stop func(), err error) {
+	network := "tcp6"
+	if address.Addr().Is4() {
+		network = "tcp4" // with "tcp" 0.0.0.0 would be every address of IPv6 too
+	}
+	l, err := net.Listen(network, address.String())
 	if err != nil {
 		hint := "is another program there? choose another address in [metrics] listen"
 		if errors.Is(err, syscall.EADDRNOTAVAIL) {

@@ -430,6 +430,44 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// A configuration that everybody may write is none, and a folder of it is warned of.
+func TestOpenToEverybody(t *testing.T) {
+	dir := t.TempDir()
+	file, data := filepath.Join(dir, "keywicket.toml"), filepath.Join(dir, "data")
+	if err := errors.Join(os.WriteFile(file, []byte("data_dir='data'\nkeyring='keyring'\n"), 0o600), os.Mkdir(data, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode]string{0o600: "", 0o664: "", 0o646: file + ":1: this file has mode 0646, so that everybody on this host can change it; chmod 640 it"} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(file); err == nil && want != "" || err != nil && err.Error() != want {
+			t.Errorf("mode %v: %v, want %q", mode, err, want)
+		}
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{data: "data_dir", dir: "keyring"} {
+		for mode, n := range map[os.FileMode]int{0o757: 1, 0o755: 0} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+			f, err := Load(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := f.Warnings()
+			if len(got) != n || n > 0 && (got[0].Key != want || !strings.Contains(got[0].Text, path+" has mode 0757")) {
+				t.Errorf("%s with mode %v: %v", path, mode, got)
+			}
+			if err := os.Chmod(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // Editors put a mark before UTF-8; lines are counted as without it.
 func TestByteOrderMark(t *testing.T) {
 	parseGood(t, "\ufeff"+smallest)

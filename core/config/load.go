@@ -63,16 +63,10 @@ func parse(name, dir string, text []byte, mode fs.FileMode) (*File, error) {
 	return f, r.faults.Err()
 }
 
-// checkMode refuses secrets in a file that everybody may write.
+// checkMode refuses a file that everybody may write: it says which programs run,
+// and who is let in.
 func (r *reader) checkMode(f *File, mode fs.FileMode) {
-	if f.mode = mode; f.Radius == nil || mode.Perm()&0o002 == 0 {
-		return
-	}
-	for _, c := range f.Radius.Clients {
-		for key, inline := range map[string]Secret{"secret": c.InlineSecret, "old_secret": c.InlineOldSecret} {
-			if inline.text != nil {
-				r.fault([]string{"radius", "client", c.Name, key}, "this file has mode %04o, so that everybody on this host can change the secret; chmod 640 it", mode.Perm())
-			}
-		}
+	if f.mode = mode; mode.Perm()&0o002 != 0 {
+		r.faults = append(r.faults, Fault{File: r.file, Line: 1, Text: fmt.Sprintf("this file has mode %04o, so that everybody on this host can change it; chmod 640 it", mode.Perm())})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +47,7 @@ func (f *File) Warnings() []Fault {
 			all = append(all, f.Fault("it has no effect: nobody tells of sessions without radius.accounting", "profile", p.Name, "sessions"))
 		}
 	}
+	all = append(all, f.openFolders()...)
 	if f.Radius == nil {
 		return all
 	}
@@ -82,6 +84,17 @@ func (f *File) Warnings() []Fault {
 			all = append(all, f.Fault("mschapv2 has no effect: outside a tunnel it wants allow_insecure_mschap, and there are no tunnels yet", "radius", "client", c.Name, "methods"))
 		case c.AllowInsecureMSCHAP:
 			all = append(all, f.Fault("it has no effect, because mschapv2 is not among the methods", "radius", "client", c.Name, "allow_insecure_mschap"))
+		}
+	}
+	return all
+}
+
+// openFolders warns of folders where everybody on this host may put other files
+// in place of what is there.
+func (f *File) openFolders() (all Faults) {
+	for _, at := range []struct{ key, path string }{{"data_dir", f.DataDir}, {"keyring", filepath.Dir(f.Keyring)}} {
+		if info, err := os.Stat(at.path); err == nil && info.Mode().Perm()&0o002 != 0 {
+			all = append(all, f.Fault(fmt.Sprintf("the folder %s has mode %04o, so that everybody on this host can put other files there; chmod 700 it", at.path, info.Mode().Perm()), at.key))
 		}
 	}
 	return all
