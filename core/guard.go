@@ -50,7 +50,22 @@ func (e *Engine) guarded(ctx context.Context, a Attempt, v *verdict) Reason {
 		return ReasonRefusedByHook
 	}
 	v.reply = admission.Reply
-	return ""
+	return e.decideAgain(ctx, a, v)
+}
+
+// decideAgain decides once more where the account changed while a Guard was asked,
+// which may take seconds: what was deleted meanwhile does not work any more (rule A8).
+func (e *Engine) decideAgain(ctx context.Context, a Attempt, v *verdict) Reason {
+	if now, err := e.lookup(ctx, v.name); err == nil && now == v.account {
+		return ""
+	}
+	again := e.decide(ctx, &a)
+	defer clear(again.material)
+	if v.match != nil && again.reason == ReasonWrong || again.reason == ReasonMethodNotEnabled {
+		return ReasonDeleted // it was right a moment ago
+	}
+	v.err = again.err
+	return again.reason
 }
 
 // grant is what v grants, without a session.

@@ -163,3 +163,49 @@ func TestGuardIsNotPassedBy(t *testing.T) {
 	}
 	t.Error("with nobody to ask it is not decided")
 }
+
+// TestA8DeletedWhileAGuardIsAsked: what is taken away while a Guard takes its time
+// works no more, and what stays as it is does.
+func TestA8DeletedWhileAGuardIsAsked(t *testing.T) {
+	for name, tt := range map[string]struct {
+		meanwhile func(f *fixture, id string) error
+		want      core.Reason
+	}{
+		"nothing": {func(*fixture, string) error { return nil }, ""},
+		"another": {func(f *fixture, _ string) error { f.create("another", ""); return nil }, ""},
+		"delete":  {func(f *fixture, id string) error { return second(f.Delete(f.ctx, alain, id)) }, core.ReasonDeleted},
+		"suspend": {func(f *fixture, id string) error { return second(f.Suspend(f.ctx, alain, id)) }, core.ReasonSuspended},
+		"rotate":  {func(f *fixture, id string) error { _, _, err := f.Rotate(f.ctx, alain, id, 0); return err }, core.ReasonDeleted},
+		"overlap": {func(f *fixture, id string) error { _, _, err := f.Rotate(f.ctx, alain, id, time.Hour); return err }, ""},
+		"disable": {func(f *fixture, _ string) error { return f.SetEnabled(f.ctx, alain, false) }, core.ReasonAccountDisabled},
+		"remove":  {func(f *fixture, _ string) error { return f.DeleteAccount(f.ctx, alain) }, core.ReasonUnknownAccount},
+	} {
+		for method, presents := range map[proof.Method]func(text string) proof.Proof{
+			proof.MethodCleartext: func(text string) proof.Proof { return proof.Cleartext(text) },
+			proof.MethodCHAP:      func(text string) proof.Proof { return responseOf(proof.MethodCHAP, text) },
+		} {
+			f := newFixture(t, func(f *fixture) {
+				f.policy.Profiles["any"] = core.Profile{Letters: 20, Services: []string{"*"}, Methods: []proof.Method{proof.MethodCleartext, proof.MethodCHAP}}
+			})
+			f.addAlain()
+			p, text := f.create("tv", "any")
+			must(t, f.Close())
+			asked := 0
+			f.opt.Guard = guardFunc(func() (core.Admission, error) {
+				asked++
+				must(t, tt.meanwhile(f, p.ID))
+				return core.Admission{Allow: true, Reply: []core.Reply{{Name: "Filter-Id", Value: "x"}}}, nil
+			})
+			f.open()
+			g, err := f.Verify(f.ctx, core.Attempt{Account: alain, Proof: presents(text), Service: "radius/vpn1"})
+			what := name + " with " + string(method)
+			wantReason(t, what, err, tt.want)
+			if err == nil && (g.AppPassword != p.Ref || len(g.Reply) != 1) || asked != 1 {
+				t.Errorf("%s: granted %+v, asked %d times", what, g, asked)
+			}
+			if last := f.recorded(core.EventAttempt); last[len(last)-1].AppPassword != p.Ref {
+				t.Errorf("%s: recorded as of %+v", what, last[len(last)-1].AppPassword)
+			}
+		}
+	}
+}

@@ -244,26 +244,6 @@ func (t *Table) take(key rowKey, r Report, of token, name string) (account strin
 	return known.Account, true
 }
 
-// replace looks for what the same device has at the same port beside r: of the two
-// that began earlier the end was lost, unless it was reported since the other
-// began. It does not count any more, but is still ended with the others.
-func (t *Table) replace(r *row) {
-	for other := range t.accounts[r.Account] {
-		if other == r || !other.of.is(r.of.Owner) || !other.isAt(Place{r.Client, r.Device, r.port}) {
-			continue
-		}
-		gone, there := other, r
-		if r.Since.Before(other.Since) {
-			gone, there = r, other
-		}
-		if gone.at.After(there.Since) {
-			continue
-		}
-		gone.replaced, gone.gone = true, there.Since
-		t.writes.note(gone.key, false)
-	}
-}
-
 // add makes room for a session and adds it. t.mu is held.
 func (t *Table) add(added *row) {
 	var oldest *row
