@@ -5,26 +5,35 @@ import (
 	"strconv"
 )
 
-// maxSpellings is how many spellings of a kind are kept; then all are forgotten.
-const maxSpellings = 1 << 15
+const (
+	maxSpelled    = 4 << 20 // octets that are kept of a kind, about; then all is forgotten
+	spellingExtra = 64      // of each, for the map
+)
 
 // spellings keep the strings that devices and ports were made into, so that
 // those who come often are not allocated each time. A nil one keeps none. It is
 // for one goroutine.
 type spellings struct {
-	devices, portIDs, ports map[string]string // by what stood in the packet
+	devices, portIDs, ports spelling
 }
 
-func spelled(known *map[string]string, raw []byte, spell func(raw []byte) string) string {
-	text, ok := (*known)[string(raw)]
+// A spelling has the strings of one kind, by what stood in the packet.
+type spelling struct {
+	known  map[string]string
+	octets int
+}
+
+func (s *spelling) of(raw []byte, spell func(raw []byte) string) string {
+	text, ok := s.known[string(raw)]
 	if ok {
 		return text
 	}
-	if *known == nil || len(*known) >= maxSpellings {
-		*known = make(map[string]string)
-	}
 	text = spell(raw)
-	(*known)[string(raw)] = text
+	s.octets += len(raw) + len(text) + spellingExtra
+	if s.known == nil || s.octets > maxSpelled {
+		s.known, s.octets = make(map[string]string), 0
+	}
+	s.known[string(raw)] = text
 	return text
 }
 
@@ -33,7 +42,7 @@ func (k *spellings) device(raw []byte) string {
 	if k == nil {
 		return device(raw)
 	}
-	return spelled(&k.devices, raw, device)
+	return k.devices.of(raw, device)
 }
 
 // port returns the port of the client that a device is at, or nothing.
@@ -42,7 +51,7 @@ func (k *spellings) port(p *packet) string {
 		if k == nil {
 			return portID(value)
 		}
-		return spelled(&k.portIDs, value, portID)
+		return k.portIDs.of(value, portID)
 	}
 	value, count := p.find(attrNASPort)
 	switch {
@@ -51,7 +60,7 @@ func (k *spellings) port(p *packet) string {
 	case k == nil:
 		return portNumber(value)
 	}
-	return spelled(&k.ports, value, portNumber)
+	return k.ports.of(value, portNumber)
 }
 
 func portID(raw []byte) string { return printable(string(raw)) }
