@@ -74,7 +74,7 @@ func TestExitWithoutDaemon(t *testing.T) {
 		{"app-password rotate a b --overlap ''", "", 2, `"" is no duration`},
 		{"app-password rotate a b --overlap 100000d", "", 2, `"100000d" is too long`},
 		{"verify a", "", 2, `"service" not set`},
-		{"verify a hunter2 --service b", "", 2, "what follows USER is one argument too many; the rest is said with flags, and secrets are read from standard input"},
+		{"verify a hunter2 --service b", "", 2, "what follows USER is one argument too many; a text with spaces stands in quotes, the rest is said with flags, and secrets are read from standard input"},
 		{"verify a --service ''", "", 2, "--service is empty"},
 		{"audit tail --event app-password-delete", "", 2, "there is no \"app-password-delete\"; there are attempt, "},
 		{"audit tail --event audit-torn --config /nowhere/keywicket.toml", "", 2, "/nowhere/keywicket.toml"},

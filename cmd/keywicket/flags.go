@@ -72,7 +72,7 @@ func exactArgs(names string) cobra.PositionalArgs {
 		case len(want) == 0 && len(args) > 0:
 			return errors.New("this command takes no arguments")
 		case len(args) > len(want):
-			return fmt.Errorf("what follows %s is one argument too many; the rest is said with flags, and secrets are read from standard input", want[len(want)-1])
+			return fmt.Errorf("what follows %s is one argument too many; a text with spaces stands in quotes, the rest is said with flags, and secrets are read from standard input", want[len(want)-1])
 		}
 		for i, arg := range args {
 			if arg == "" {
