@@ -49,10 +49,11 @@ func (a *app) watchRadius(ctx context.Context, d daemonClient, r *controlv1.Watc
 	if err != nil {
 		return err
 	}
-	if _, err := stream.Header(); err != nil {
+	begun, err := stream.Header()
+	if err != nil {
 		return err
 	}
-	if !asJSON {
+	if begun != nil && !asJSON { // else it ended at once, and Recv says why
 		a.printf("Waiting for packets. Ctrl-C ends it.\n")
 	}
 	lines := json.NewEncoder(a.out)

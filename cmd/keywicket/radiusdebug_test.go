@@ -177,7 +177,9 @@ func TestRadiusDebugFilters(t *testing.T) {
 	if strings.Contains(first, beate) {
 		t.Errorf("the filter lets others through: %s", first)
 	}
-	s.refused(1, "has no client", "", "radius", "debug", "--client", "vpn9")
+	if r := s.refused(1, "has no client", "", "radius", "debug", "--client", "vpn9"); r.out != "" {
+		t.Errorf("it says that it waits: %s", r)
+	}
 	s.daemon.signal(t, syscall.SIGTERM)
 	if code := s.daemon.wait(t); code != 0 {
 		t.Errorf("the daemon: exit code %d", code)
