@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/keywicket/keywicket/core/config"
@@ -146,7 +147,7 @@ func askAt(ctx context.Context, path string, fn func(ctx context.Context, d daem
 		return err
 	}
 	conn, err := grpc.NewClient("passthrough:///keywicket",
-		grpc.WithUnaryInterceptor(inTime),
+		grpc.WithUnaryInterceptor(inTime(path)),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // a unix socket; the daemon asks the kernel who we are
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
@@ -162,31 +163,27 @@ func askAt(ctx context.Context, path string, fn func(ctx context.Context, d daem
 		daemon:             controlv1.NewDaemonClient(conn),
 		self:               controlv1.NewSelfClient(conn),
 	})
-	if s, ok := status.FromError(err); ok && silent(s) {
-		return unavailableError{fmt.Errorf("the daemon at %s took the connection and does not answer: is it stopped, or its host overloaded? (%s)", path, s.Message())}
-	}
 	if status.Code(err) == codes.Unimplemented {
 		return fmt.Errorf("at %s this is not answered: it is another socket of the daemon than the one that is meant, or the daemon is of another version and wants a restart (%s)", path, messageOf(err))
 	}
 	return err
 }
 
-// silent says whether gRPC itself made a status, for want of an answer.
-func silent(s *status.Status) bool {
-	switch s.Code() {
-	case codes.DeadlineExceeded:
-		return strings.HasPrefix(s.Message(), "context deadline exceeded") || strings.HasPrefix(s.Message(), "received context error")
-	case codes.Unavailable:
-		return strings.HasPrefix(s.Message(), "connection error") || strings.HasPrefix(s.Message(), "error reading from server")
+// inTime makes calls that end after askTimeout, and says in words where no answer
+// came: gRPC made the error itself then.
+func inTime(path string) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		var header, trailer metadata.MD
+		err := call(ctx, method, request, reply, conn, append(opts, grpc.Header(&header), grpc.Trailer(&trailer))...)
+		s, _ := status.FromError(err)
+		answered := len(header)+len(trailer) > 0
+		if answered || s.Code() != codes.Unavailable && s.Code() != codes.DeadlineExceeded {
+			return err
+		}
+		return unavailableError{fmt.Errorf("the daemon at %s gave no answer: is it stopped, its host overloaded, or this another socket than the control socket? What was asked may have been done all the same: look before you ask again (%s)", path, s.Message())}
 	}
-	return false
-}
-
-// inTime makes a call that ends after askTimeout.
-func inTime(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	return call(ctx, method, request, reply, conn, opts...)
 }
 
 // reachable connects once, to tell in words why nobody answers.

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -272,22 +273,39 @@ func TestMetricsAddress(t *testing.T) {
 	s.refused(1, "this host has no such address; mend [metrics] listen", "", "serve", "--config", s.config())
 }
 
-// Somebody who listens and says nothing is told of in words.
+// Somebody who listens and says nothing is told of in words, and that what came of
+// the question is not known.
 func TestExitSilent(t *testing.T) {
-	path := shortDir(t) + "/a.sock"
-	l, err := net.Listen("unix", path)
-	must(t, err)
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	for _, taken := range []bool{false, true} {
+		path := shortDir(t) + "/a.sock"
+		l, err := net.Listen("unix", path)
+		must(t, err)
+		defer l.Close()
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				if taken {
+					takeQuestion(c)
+				}
+				_ = c.Close()
 			}
-			_ = c.Close() // at once
+		}()
+		exitRow{"user add a", "", 3, "the daemon at " + path + " gave no answer: is it stopped, its host overloaded, or this another socket than the control socket? What was asked may have been done"}.check(t, keywicket(t, "", "user", "add", "a", "--socket", path))
+	}
+}
+
+// takeQuestion is a server of gRPC until a question has begun (RFC 9113).
+func takeQuestion(c net.Conn) {
+	_, _ = c.Write([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0}) // SETTINGS
+	_, err := io.ReadFull(c, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
+	for frame := make([]byte, 9); err == nil && frame[3] != 1; { // HEADERS
+		if _, err = io.ReadFull(c, frame); err == nil {
+			_, err = io.CopyN(io.Discard, c, int64(frame[0])<<16|int64(frame[1])<<8|int64(frame[2]))
 		}
-	}()
-	exitRow{"user list --socket " + path, "", 3, "the daemon at " + path + " took the connection and does not answer: is it stopped, or its host overloaded?"}.check(t, keywicket(t, "", "user", "list", "--socket", path))
+	}
 }
 
 // Where the metrics are, status tells, also where the kernel chose the port.
