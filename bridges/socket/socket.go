@@ -49,6 +49,8 @@ func checkFolder(opt Options) error {
 	folder := filepath.Dir(opt.Path)
 	info, err := os.Stat(folder)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the folder of the %s: %w; make it with install -d %s, or name another path", opt.Name, err, folder)
 	case err != nil:
 		return fmt.Errorf("the folder of the %s: %w", opt.Name, err)
 	case info.Mode().Perm()&0o002 != 0:

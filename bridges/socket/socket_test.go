@@ -71,7 +71,7 @@ func TestListen(t *testing.T) {
 	}
 	for _, mode := range []fs.FileMode{0o600, 0o666} {
 		opt := socket.Options{Path: filepath.Join(shortDir(t), "none", "a.sock"), Name: "test socket", Mode: mode}
-		if _, err := socket.Listen(opt); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := socket.Listen(opt); !errors.Is(err, fs.ErrNotExist) || mode == 0o666 && !strings.Contains(err.Error(), "make it with install -d "+filepath.Dir(opt.Path)) {
 			t.Errorf("without its folder, mode %v: %v", mode, err)
 		}
 		open := shortDir(t)
