@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/keywicket/keywicket/core/directory/local"
 	"github.com/keywicket/keywicket/core/keyring"
 	"github.com/keywicket/keywicket/core/proof"
+	"github.com/keywicket/keywicket/core/session"
 	"github.com/keywicket/keywicket/core/store"
 	"github.com/keywicket/keywicket/plugins/etcd/etcdstore"
 	"github.com/keywicket/keywicket/plugins/etcd/etcdtest"
@@ -36,8 +38,8 @@ func (s *countingStore) Scan(ctx context.Context, prefix, after string, limit in
 	return s.Store.Scan(ctx, prefix, after, limit)
 }
 
-// TestEtcdEngines: a sign-in of an account in the cache asks nothing of etcd, and
-// what one engine deletes all others refuse.
+// TestEtcdEngines: a sign-in of an account in the cache asks nothing of etcd, what
+// one engine deletes all others refuse, and of sessions all know the same.
 func TestEtcdEngines(t *testing.T) {
 	const nodes = 3
 	c := etcdtest.Start(t, nodes, etcdtest.Options{})
@@ -50,7 +52,7 @@ func TestEtcdEngines(t *testing.T) {
 		must(t, err)
 		s := &countingStore{Store: shared}
 		e, err := core.Open(t.Context(), core.Options{
-			Store: s, Keyring: keys, Flush: time.Hour,
+			Store: s, Keyring: keys, Flush: time.Hour, Node: fmt.Sprint("node", i),
 			Directory: local.New(s, keys, local.Options{Cost: local.Cost{Time: 1, MemoryKiB: 8, Threads: 1}}),
 		})
 		must(t, err)
@@ -99,5 +101,44 @@ func TestEtcdEngines(t *testing.T) {
 			until(t, "it is refused", func() bool { return core.ReasonOf(try(e, text.Canonical())) == core.ReasonDeleted })
 		}
 		t.Logf("refused on all nodes %v after the deletion", time.Since(deleted).Round(10*time.Microsecond))
+	}
+	_, text, err := engines[0].Create(ctx, alain, core.NewAppPassword{Name: "device"})
+	must(t, err)
+	sessionsAgree(t, engines, text.Canonical())
+}
+
+// sessionsAgree: each engine knows of the sessions that any of them hears of, and of
+// their end, also where that is told to another one.
+func sessionsAgree(t *testing.T, engines []*core.Engine, text string) {
+	ctx := t.Context()
+	known := func(n int) {
+		t.Helper()
+		for i, e := range engines {
+			until(t, fmt.Sprintf("engine %d knows of %d sessions", i, n), func() bool {
+				all, err := e.Sessions(alain)
+				must(t, err)
+				return len(all) == n
+			})
+		}
+	}
+	for round := range 5 {
+		var tokens [][]byte
+		tell := func(at int, event session.Event, id int) {
+			t.Helper()
+			must(t, engines[at%len(engines)].ReportSession(ctx, session.Report{
+				Event: event, Client: "vpn1", ID: fmt.Sprint(round, id), Tokens: tokens[id : id+1], At: time.Now(), Device: fmt.Sprint(id), Every: time.Minute,
+			}))
+		}
+		for id, e := range engines {
+			g, err := e.Verify(ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/vpn1", Client: "vpn1"})
+			must(t, err)
+			tokens = append(tokens, g.Session)
+			tell(round+id, session.Starts, id)
+		}
+		known(len(engines))
+		for id := range engines {
+			tell(id, session.Stopped, id)
+		}
+		known(0)
 	}
 }
