@@ -221,7 +221,7 @@ func (t *Table) settle(q *request, outcome Outcome, detail string) {
 	case t.all[q.row.key] != q.row && !q.lost: // the client has told that it is over
 		outcome, detail = Ended, ""
 	case outcome == Ended:
-		t.end(q.row)
+		t.end(q.row, false)
 	case q.spared:
 		outcome, detail = NotAsked, "its app password works again"
 		t.suspects.told[q.Account] = struct{}{} // unless it was taken away once more meanwhile

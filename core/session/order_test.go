@@ -3,6 +3,7 @@ package session_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keywicket/keywicket/core/session"
@@ -164,6 +165,93 @@ func TestComesAgain(t *testing.T) {
 			must(t, f.tell(session.Starts, fmt.Sprint("other", n), token, session.Report{}))
 			must(t, f.tell(session.Stopped, fmt.Sprint("other", n), token, session.Report{}))
 			f.want(0, f.Table)
+		}
+	})
+}
+
+// TestGoesOnAfterItsEnd: a session that is held to be over, and that its client did
+// not tell the end of, is known again with a report that it goes on; nothing else
+// brings it back, and nothing one that its client said was over.
+func TestGoesOnAfterItsEnd(t *testing.T) {
+	const late = -5 * time.Minute
+	ends := map[string]func(f *fixture, token []byte){
+		"its client began anew": func(f *fixture, _ []byte) {
+			must(f.t, f.Forget(f.ctx, "vpn1", func([]byte) bool { return true }))
+		},
+		"it was asked to end it": func(f *fixture, _ []byte) {
+			f.EndWith(newEnder())
+			f.take(tv)
+			synctest.Wait()
+			f.EndWith(nil)
+			f.note(func() { clear(f.gone) })
+		},
+		"its client told": func(f *fixture, token []byte) { must(f.t, f.tell(session.Stopped, "1", token, session.Report{})) },
+	}
+	for how, end := range ends {
+		for name, tt := range map[string]struct {
+			event  session.Event
+			ago    time.Duration
+			untied bool
+			wait   time.Duration
+			told   bool // its client told of the end meanwhile
+			want   int
+		}{
+			"it goes on":                    {session.GoesOn, 0, false, time.Minute, false, 1},
+			"it went on before":             {session.GoesOn, late, false, time.Minute, false, 0},
+			"a report was overtaken":        {session.GoesOn, 0, false, 5 * time.Second, false, 0},
+			"its start comes once more":     {session.Starts, 0, false, time.Minute, false, 0},
+			"nothing says whose it is":      {session.GoesOn, 0, true, time.Minute, false, 0},
+			"its end comes after the other": {session.Stopped, 0, false, time.Minute, false, 0},
+			"it went on, and its end came":  {session.GoesOn, 0, false, time.Minute, true, 0},
+		} {
+			t.Run(how+", "+name, func(t *testing.T) {
+				try(t, func(t *testing.T, f *fixture) {
+					token := f.grant("vpn1", tv)
+					must(t, f.tell(session.Starts, "1", token, session.Report{}))
+					time.Sleep(10 * time.Minute)
+					end(f, token)
+					f.want(0, f.Table)
+					if tt.told {
+						must(t, f.tell(session.Stopped, "1", token, session.Report{}))
+					}
+					time.Sleep(tt.wait)
+					want := tt.want
+					if how == "its client told" {
+						want = 0
+					}
+					if tt.untied {
+						token = nil
+					}
+					must(t, f.tell(tt.event, "1", token, session.Report{At: time.Now().Add(tt.ago)}))
+					f.want(want, f.Table)
+					if want > 0 {
+						must(t, f.tell(session.GoesOn, "1", nil, session.Report{HasOctets: true, OctetsIn: 5}))
+						if s := f.want(1, f.Table)[0]; s.OctetsIn != 5 {
+							t.Errorf("then it is %+v", s)
+						}
+						must(t, f.tell(session.Stopped, "1", nil, session.Report{}))
+						f.want(0, f.Table)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestIDOfBeforeWithoutAToken: what a client says of a session without a token is of
+// the one that has the id now, also soon after another one had it.
+func TestIDOfBeforeWithoutAToken(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		for range 3 {
+			must(t, f.tell(session.Starts, "1", f.grant("vpn1", tv), session.Report{}))
+			must(t, f.tell(session.GoesOn, "1", nil, session.Report{HasOctets: true, OctetsIn: 5}))
+			if s := f.want(1, f.Table)[0]; s.OctetsIn != 5 {
+				t.Errorf("it is %+v", s)
+			}
+			must(t, f.tell(session.Stopped, "1", nil, session.Report{}))
+			f.want(0, f.Table)
+			f.want(0, f.load())
+			time.Sleep(time.Second)
 		}
 	})
 }

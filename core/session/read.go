@@ -124,7 +124,7 @@ func (t *Table) Follow(ev store.Event) {
 func (t *Table) learn(stored *row) {
 	known := t.all[stored.key]
 	if known == nil {
-		if t.over.has(stored.key, stored.of, t.opt.Now()) { // who wrote it did not know yet
+		if t.over.has(stored.key, stored.of, true, stored.at, t.opt.Now()) { // who wrote it did not know yet
 			t.writes.stale[stored.key] = stored.rev
 			return
 		}

@@ -137,7 +137,9 @@ func (x index) remove(name string, r *row) {
 
 // An over is a session that is over.
 type over struct {
-	issued int64 // of its last token
+	issued int64     // of its last token
+	at     time.Time // when that was known
+	told   bool      // by the client, of this session
 	until  time.Time
 }
 
@@ -147,7 +149,7 @@ type overs struct {
 	order []rowKey // oldest first
 }
 
-func (o *overs) add(r *row, now time.Time) {
+func (o *overs) add(r *row, told bool, now time.Time) {
 	for len(o.order) > 0 && (len(o.order) >= maxOver || !now.Before(o.until[o.order[0]].until)) {
 		delete(o.until, o.order[0])
 		o.order = o.order[1:]
@@ -155,11 +157,27 @@ func (o *overs) add(r *row, now time.Time) {
 	if _, known := o.until[r.key]; !known {
 		o.order = append(o.order, r.key)
 	}
-	o.until[r.key] = over{issued: r.of.issued, until: now.Add(overFor)}
+	o.until[r.key] = over{issued: r.of.issued, at: now, told: told, until: now.Add(overFor)}
 }
 
-// has says whether a report with of, or with no token, comes after its session.
-func (o *overs) has(key rowKey, of token, now time.Time) bool {
+// tell notes that the client told of the end at key.
+func (o *overs) tell(key rowKey) {
+	was := o.until[key]
+	was.told = true
+	o.until[key] = was
+}
+
+// has says whether what was so at a time, with of or with no token, comes after its
+// session. That one which its client did not tell the end of itself goes on, its
+// reports say: a device that was switched off may be another one, and one that was
+// asked to end a session may not have found it.
+func (o *overs) has(key rowKey, of token, goesOn bool, at, now time.Time) bool {
 	was, ok := o.until[key]
-	return ok && now.Before(was.until) && of.issued <= was.issued
+	switch {
+	case !ok || !now.Before(was.until) || of.issued > was.issued:
+		return false
+	case was.told || !goesOn || of.issued == 0:
+		return true
+	}
+	return at.Before(was.at.Add(overtaken))
 }

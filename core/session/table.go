@@ -25,6 +25,10 @@ const (
 	// from before, which comes late, does not bring it back.
 	overFor = 15 * time.Minute
 
+	// overtaken is how late a report may come after the end, and not say that the
+	// session goes on.
+	overtaken = 10 * time.Second
+
 	// A session that is not reported for missedReports of its client's intervals
 	// is over. Where nobody knows the interval it is lifetime; an interval that
 	// was only watched is between minEvery and maxEvery.
@@ -207,10 +211,13 @@ func (t *Table) take(key rowKey, r Report, of token, name string) (account strin
 	defer t.mu.Unlock()
 	now := t.opt.Now()
 	known := t.all[key]
-	if t.over.has(key, of, now) {
+	tied := of != token{}
+	if (tied || known == nil) && t.over.has(key, of, r.Event == GoesOn, r.At, now) {
+		if r.Event == Stopped {
+			t.over.tell(key)
+		}
 		return of.Account, true
 	}
-	tied := of != token{}
 	if known != nil && tied && !known.of.is(of.Owner) {
 		if of.issued <= known.of.issued {
 			return known.Account, true // of before the client used the id again
@@ -234,7 +241,7 @@ func (t *Table) take(key rowKey, r Report, of token, name string) (account strin
 	known.take(r, of, now)
 	known.node = t.opt.Node
 	if r.Event == Stopped {
-		t.end(known)
+		t.end(known, true)
 		return known.Account, true
 	}
 	if fresh {
@@ -330,9 +337,10 @@ func (t *Table) drop(gone *row) bool {
 	return true
 }
 
-// end is remove for a session that is over. t.mu is held.
-func (t *Table) end(gone *row) {
-	t.over.add(gone, t.opt.Now())
+// end is remove for a session that is over, as its client may have told itself.
+// t.mu is held.
+func (t *Table) end(gone *row, told bool) {
+	t.over.add(gone, told, t.opt.Now())
 	t.remove(gone)
 	t.writes.note(gone.key, true)
 }
@@ -344,7 +352,7 @@ func (t *Table) forget(client string, of func(handle []byte) bool) []rowKey {
 	var keys []rowKey
 	for gone := range maps.Clone(t.clients[client]) {
 		if of(gone.Handle) {
-			t.end(gone)
+			t.end(gone, false)
 			keys = append(keys, gone.key)
 		}
 	}
