@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -349,6 +350,26 @@ func TestInsecureIsSaidOnce(t *testing.T) {
 	for _, key := range []string{"allow_insecure_mschap", "require_message_authenticator", "allow_weak_secret", "allow_repeated_authenticator"} {
 		if said[key] != 1 {
 			t.Errorf("%s is said %d times:\n%s", key, said[key], s.log())
+		}
+	}
+}
+
+// A line that is there to be copied can be, whatever the names in it are.
+func TestLinesToCopy(t *testing.T) {
+	dir := shortDir(t) + "/a site's"
+	out, ok := shell("keywicket init --dir " + strconv.Quote(dir))
+	if !ok {
+		t.Fatal(out)
+	}
+	_, check, is := strings.Cut(out, "  keywicket serve --config ")
+	if said, ok := shell("keywicket config check " + check); !is || !ok {
+		t.Errorf("%s\n%s", out, said)
+	}
+	s := startSite(t)
+	for _, name := range []string{"o'brien", "-x", `a"$b`, "*"} {
+		_, next, _ := strings.Cut(s.ok("", "user", "add", "--", name), "Next: ")
+		if said, ok := shell(strings.Replace(next, "two-step enroll ", "--socket "+s.socket()+" user show ", 1)); !ok || !strings.Contains(said, name) {
+			t.Errorf("%s: %s", next, said)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (a *app) initCommand() *cobra.Command {
 			a.printf("  keywicket.toml  the configuration, with comments\n")
 			a.printf("  keyring         the root keys: keep a copy apart from the data; without it nothing can be read\n")
 			a.printf("  data            for the store and the audit\n\n")
-			a.printf("Next:\n\n  keywicket client new NAME --address ADDRESS --config %s\n  keywicket serve --config %[1]s\n", filepath.Join(abs, "keywicket.toml"))
+			a.printf("Next:\n\n  keywicket client new NAME --address ADDRESS --config %s\n  keywicket serve --config %[1]s\n", word(filepath.Join(abs, "keywicket.toml")))
 			return nil
 		},
 	}

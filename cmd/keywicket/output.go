@@ -34,6 +34,19 @@ func sanitize(text string) string {
 // line is sanitize for text that is part of one line.
 func line(text string) string { return strings.ReplaceAll(sanitize(text), "\n", `\n`) }
 
+// word is line for the last argument of a command that is there to be copied into a
+// shell.
+func word(text string) string {
+	quoted := "'" + strings.ReplaceAll(line(text), "'", `'\''`) + "'"
+	switch {
+	case strings.HasPrefix(text, "-"): // which is no flag
+		return "-- " + quoted
+	case text != "" && strings.Trim(text, bareKey+"@%+=:,./") == "":
+		return text
+	}
+	return quoted
+}
+
 // printJSON prints v as other programs read it.
 func (a *app) printJSON(v any) error {
 	e := json.NewEncoder(a.out)

@@ -39,7 +39,7 @@ func (a *app) twoStepEnroll() *cobra.Command {
 					if asJSON {
 						err = errors.Join(err, a.printJSON(struct{}{}))
 					} else {
-						a.printf("What an authenticator app wants is written to descriptor %d.\nThen: keywicket two-step confirm %s\n", secrets.fd, line(args[0]))
+						a.printf("What an authenticator app wants is written to descriptor %d.\nThen: keywicket two-step confirm %s\n", secrets.fd, word(args[0]))
 					}
 					return err
 				}
@@ -48,7 +48,7 @@ func (a *app) twoStepEnroll() *cobra.Command {
 				}
 				a.printf("Scan this with an authenticator app, or type the secret of the line below it:\n\n")
 				qrterminal.GenerateHalfBlock(r.Otpauth, qrterminal.M, a.out)
-				a.printf("\n%s\n\nThen: keywicket two-step confirm %s\n", r.Otpauth, line(args[0]))
+				a.printf("\n%s\n\nThen: keywicket two-step confirm %s\n", r.Otpauth, word(args[0]))
 				return nil
 			})
 		},

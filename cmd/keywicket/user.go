@@ -45,7 +45,7 @@ func (a *app) userAdd() *cobra.Command {
 				if asJSON {
 					return a.printJSON(toAccountJSON(account))
 				}
-				a.printf("Added %s. Next: keywicket two-step enroll %s\n", line(account.Name), line(account.Name))
+				a.printf("Added %s. Next: keywicket two-step enroll %s\n", line(account.Name), word(account.Name))
 				return nil
 			})
 		},

@@ -101,6 +101,20 @@ func TestTopKeyInTable(t *testing.T) {
 	}
 }
 
+// What is above every [table] and belongs to one is told so, where it is clear which.
+func TestKeyOfSectionAtTop(t *testing.T) {
+	for text, want := range map[string]string{
+		"limit = 40\n":                        "x:1: limit: this belongs to [policy]: write it there, as policy.limit",
+		"listen = []\n":                       "x:1: listen: there is no such key; the keys here are", // [radius] or [metrics]
+		"[client.a]\naddress=['127.0.0.1']\n": "x:1: client: this belongs to [radius]: write it there, as radius.client",
+	} {
+		_, err := Parse("x", []byte(text+"[radius]\nlisten=['[::1]:1812']\n[metrics]\nlisten='[::1]:9812'\n"))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
 // A character that looks like a plain one is told by its number.
 func TestLookAlikes(t *testing.T) {
 	_, err := Parse("x", []byte(smallest+"[profile.p]\nservices = ['radius/vpn–*', 'radius/bü ro']\n"))

@@ -83,12 +83,31 @@ func (t *table) close() {
 			t.fault(name, "there is no such key; did you mean %s?", near)
 			continue
 		}
+		if home := t.r.homeOf(name); len(t.path) == 0 && home != "" {
+			t.fault(name, "this belongs to [%s]: write it there, as %[1]s.%s", home, name)
+			continue
+		}
 		quotes := ""
 		if _, isTable := t.values[name].(map[string]any); isTable {
 			quotes = "; a name that has a dot in it stands in quotes"
 		}
 		t.fault(name, "there is no such key; the keys here are %s%s", strings.Join(known, ", "), quotes)
 	}
+}
+
+// homeOf returns the one section that was read and has the key of that name, or "".
+func (r *reader) homeOf(name string) (home string) {
+	for key := range r.asked {
+		section, of := strings.CutSuffix(key, "."+name)
+		if !of || strings.Contains(key, "NAME") {
+			continue
+		}
+		if home != "" {
+			return "" // who knows which
+		}
+		home = section
+	}
+	return home
 }
 
 // wrongType reports a value of another type, without showing it: it may be a
