@@ -19,6 +19,9 @@ func (e *Engine) Standing(ctx context.Context, account string) error {
 	if err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil { // as Verify, also of what is at hand
+		return &Error{Op: "standing", Kind: KindUnavailable, Err: err}
+	}
 	if !a.dir.Enabled {
 		return &Error{Op: "standing", Kind: KindDenied, Reason: ReasonAccountDisabled}
 	}

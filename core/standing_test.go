@@ -16,6 +16,7 @@ func TestStanding(t *testing.T) {
 	f := newFixture(t, nil)
 	f.addAlain()
 	must(t, f.Standing(f.ctx, strings.ToUpper(alain)))
+	wantKind(t, "who asked has left", f.Standing(ended(f), alain), core.KindUnavailable)
 	for account, want := range map[string]core.Kind{"nobody": core.KindNotFound, "": core.KindInvalid, "\xff": core.KindInvalid} {
 		if err := f.Standing(f.ctx, account); core.KindOf(err) != want {
 			t.Errorf("%q: %v, want %v", account, err, want)
