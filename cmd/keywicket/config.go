@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keywicket/keywicket/core/config"
+	"github.com/keywicket/keywicket/core/pluginhost"
 )
 
 func (a *app) configCommand() *cobra.Command {
@@ -51,8 +53,8 @@ func (a *app) configCheck() *cobra.Command {
 	return cmd
 }
 
-// notHere tells of what the daemon does not start without and which is not here. It is
-// no fault: the disk may not be mounted, and the file be meant for another host. A
+// notHere tells of what the daemon, or a plugin, does not start without and which is not
+// here. It is no fault: the disk may not be mounted, and the file be meant for another host. A
 // credential is there only while the daemon is.
 func notHere(f *config.File) (warnings config.Faults) {
 	info, err := os.Stat(f.DataDir)
@@ -64,6 +66,14 @@ func notHere(f *config.File) (warnings config.Faults) {
 	}
 	if _, err := os.Stat(f.Keyring); errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(f.Keyring, "/run/credentials/") {
 		warnings = append(warnings, f.Fault(f.Keyring+" is not there, and the daemon does not start without it; restore it from its copy", "keyring"))
+	}
+	for _, p := range f.Plugins {
+		switch sum, err := pluginhost.Sum(p.Path); {
+		case err != nil:
+			warnings = append(warnings, f.Fault("the plugin does not run: "+err.Error(), "plugin", p.Name, "path"))
+		case sum != p.SHA256:
+			warnings = append(warnings, f.Fault(fmt.Sprintf("the plugin does not run: %s has another sum; if the change is meant, \"keywicket plugin pin %s\" writes the new line", p.Path, word(p.Path)), "plugin", p.Name, "sha256"))
+		}
 	}
 	return warnings
 }
