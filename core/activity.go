@@ -67,7 +67,11 @@ func (a *activity) lock() {
 // pause waits until a moment, or until somebody waits for flushing. The caller
 // holds it.
 func (a *activity) pause(until time.Time) {
-	t := time.NewTimer(time.Until(until))
+	left := time.Until(until)
+	if left <= 0 {
+		return
+	}
+	t := time.NewTimer(left)
 	defer t.Stop()
 	for a.waiters.Load() == 0 {
 		select {

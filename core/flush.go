@@ -23,7 +23,8 @@ const (
 	breathOps  = 32 // records, which take less than half a millisecond
 )
 
-// flushTime is how long a store may take for what was collected.
+// flushTime is how long a store may take for what was collected, beside the time
+// over which that is spread.
 const flushTime = 10 * time.Second
 
 // flushLoop writes what was collected, until ctx ends.
@@ -59,7 +60,7 @@ func (e *Engine) flushLoop(ctx context.Context) {
 // flushSoon writes what is due, and is not broken off when ctx ends: nobody would
 // know then what was written.
 func (e *Engine) flushSoon(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.spread()+flushTime)
 	defer cancel()
 	return e.flushAnd(ctx, true)
 }
@@ -73,6 +74,10 @@ func (e *Engine) flushAnd(ctx context.Context, due bool) error {
 	used, err := e.flush(ctx, due)
 	return cmp.Or(err, e.noteUses(ctx, used))
 }
+
+// spread is how long the writing of what is due takes, if there is no more of it
+// than can be written meanwhile.
+func (e *Engine) spread() time.Duration { return e.opt.Flush / 2 }
 
 // flush writes what was collected, or what is due of it, and returns the last
 // uses that it wrote, by account and id. It returns the first error and goes on
@@ -89,7 +94,7 @@ func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[strin
 		if i%breathOps == breathOps-1 {
 			breathe()
 			if due { // nobody waits for it: sign-ins would, for a burst of this
-				e.activity.pause(begun.Add(e.opt.Flush / 2 * time.Duration(i) / time.Duration(len(all))))
+				e.activity.pause(begun.Add(e.spread() * time.Duration(i) / time.Duration(len(all))))
 			}
 			f.makeRoom()
 		}

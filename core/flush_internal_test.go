@@ -100,7 +100,7 @@ func withAttempts(t *testing.T, every time.Duration) *Engine {
 // of the time until the next.
 func TestWritingIsSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const every = 10 * time.Second
+		const every = 10 * flushTime // a context that ended too soon would be an error
 		e, begun := withAttempts(t, every), time.Now()
 		if err := e.flushSoon(t.Context()); err != nil {
 			t.Error(err)
