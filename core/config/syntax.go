@@ -61,9 +61,9 @@ func invalidUTF8(text []byte) int {
 	return -1
 }
 
-// mask returns text with an x for each octet of a text in quotes, and without
-// comments. Of a text whose quote is not closed on its line the characters beyond
-// ASCII stay, as the quote at its end may be one of them; open has these lines.
+// mask returns text with an x for each character of a text in quotes, and without
+// comments. Of a text whose quote is not closed on its line typographic quotes stay,
+// as the one at its end may be one of them; open has these lines.
 func mask(text []byte) (masked string, open map[int]bool) {
 	open = map[int]bool{}
 	var out strings.Builder
@@ -83,7 +83,7 @@ func mask(text []byte) (masked string, open map[int]bool) {
 				case r == '\n':
 					out.WriteRune(r)
 					line++
-				case open[line] && r >= utf8.RuneSelf:
+				case open[line] && isQuote(r):
 					out.WriteRune(r)
 				default:
 					out.WriteString("x")
@@ -142,7 +142,7 @@ func oddCharacter(line string) string {
 		case r >= '！' && r <= '～': // the wide forms of ASCII
 			return fmt.Sprintf("%c (U+%04X) is a wide character; type a plain %c", r, r, r-'！'+'!')
 		default:
-			return fmt.Sprintf("%c (U+%04X) stands outside of quotes; a name or a value with such a character stands in quotes", r, r)
+			return fmt.Sprintf("column %d has a character that is taken in quotes alone; put the name or the value with it into quotes", column)
 		}
 	}
 	return ""

@@ -19,7 +19,7 @@ func TestSyntax(t *testing.T) {
 		"data_dir = \"/dü\"\u00a0\n":                          "1: column 17 has",
 		"a=1\n\ufeffdata_dir = \"/d\"\n":                      "2: column 1 has a character that looks like a space, or like nothing (U+FEFF)",
 		"data_dir ＝ \"/d\"\n":                                 "1: ＝ (U+FF1D) is a wide character; type a plain =",
-		"[group.Büro]\n":                                      "1: ü (U+00FC) stands outside of quotes; a name or a value with such a character stands in quotes",
+		"[group.Büro]\n":                                      "1: column 9 has a character that is taken in quotes alone; put the name or the value with it into quotes",
 		"[group.Domain Admins]\n":                             "1: the name of a table has letters, digits, - and _; one with anything else stands in quotes",
 		"data_dir \"/d\"\n":                                   "1: there is no = after the key",
 		"data_dir: \"/d\"\n":                                  "1: a colon follows the key; write = there",
@@ -40,6 +40,7 @@ func TestSyntax(t *testing.T) {
 		"[a.b]\n[a.c]\n[a.b]\n":                               "3: [a.b] stands there twice, first at line 1",
 		"limit=1\n[policy]\n\nlimit = 40\n# limit=2\nlimit=3": "6: limit stands there twice, first at line 4; leave one out",
 		"[pam\nservices=[]\n":                                 "1: the ] at the end of the line is missing",
+		"secret = \"grün\n":                                   "1: a quote is opened here and not closed on this line",
 		"data_dir = \"/d\nkeyring = \"/k\"\n":                 "1: a quote is opened here and not closed on this line",
 		"data_dir = \"/d\";\n":                                "1: take off the ; at the end of the line",
 		"listen = [\"a\"],\n":                                 "1: take off the , at the end of the line",
@@ -75,10 +76,10 @@ func TestSyntax(t *testing.T) {
 // A value is never repeated, whatever is wrong with it: it may be a secret.
 func TestSyntaxShowsNoSecret(t *testing.T) {
 	for _, text := range []string{
-		"secret = planted7\n", "secret = “planted7”\n", "secret = \"planted7\n", "secret planted7\n", "secret: planted7\n", "planted7\n", "planted7==\n", "planted7 = \n",
+		"secret = planted7\n", "secret = “planted7”\n", "secret = \"planted7\n", "secret planted7\n", "secret: planted7\n", "planted7\n", "planted7==\n", "secret = ß7\n", "secret = \"ß7\n", "planted7 = \n",
 		"secret = [planted7]\n", "secret = planted7;\n", "secret = \"\\planted7\"\n", "secret = 1e99planted7\n", "x = { secret = planted7 }\n", "[planted7\n", "secret = \"x\" planted7\n",
 	} {
-		if _, err := Parse("x", []byte(text)); err == nil || strings.Contains(err.Error(), "planted7") {
+		if _, err := Parse("x", []byte(text)); err == nil || strings.Contains(err.Error(), "planted7") || strings.Contains(err.Error(), "ß") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
