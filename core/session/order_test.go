@@ -229,7 +229,7 @@ func TestGoesOnAfterItsEnd(t *testing.T) {
 						if s := f.want(1, f.Table)[0]; s.OctetsIn != 5 {
 							t.Errorf("then it is %+v", s)
 						}
-						must(t, f.tell(session.Stopped, "1", nil, session.Report{}))
+						must(t, f.tell(session.Stopped, "1", token, session.Report{}))
 						f.want(0, f.Table)
 					}
 				})

@@ -85,8 +85,7 @@ func (t *Table) openRow(key rowKey, entry store.Entry) (*row, error) {
 func (t *Table) isOthers(r *row) bool { return r.node != "" && r.node != t.opt.Node }
 
 // Follow takes a change of a session in a store that several nodes share. What this
-// node has written itself says nothing new, and what it is about to write counts
-// more than what others wrote before.
+// node has written itself comes back, too, and says nothing new.
 func (t *Table) Follow(ev store.Event) {
 	key, ok := keyOfRecord(ev.Entry.Key)
 	if !ok {

@@ -160,6 +160,14 @@ func (o *overs) add(r *row, told bool, now time.Time) {
 	o.until[r.key] = over{issued: r.of.issued, at: now, told: told, until: now.Add(overFor)}
 }
 
+// forget forgets an end that was none: the session with of is there. That another one
+// had the id before is kept in mind.
+func (o *overs) forget(key rowKey, of token) {
+	if was, ok := o.until[key]; ok && of.issued <= was.issued {
+		delete(o.until, key)
+	}
+}
+
 // tell notes that the client told of the end at key.
 func (o *overs) tell(key rowKey) {
 	was := o.until[key]

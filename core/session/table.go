@@ -274,6 +274,7 @@ func (t *Table) add(added *row) {
 		t.thin()
 	}
 	t.all[added.key] = added
+	t.over.forget(added.key, added.of)
 	t.accounts.add(added.Account, added)
 	t.clients.add(added.Client, added)
 }
