@@ -255,3 +255,21 @@ func TestIDOfBeforeWithoutAToken(t *testing.T) {
 		}
 	})
 }
+
+// TestLateOfTheIDBefore: what comes late of a session whose id another one of the
+// same app password has now, is not of that one.
+func TestLateOfTheIDBefore(t *testing.T) {
+	try(t, func(t *testing.T, f *fixture) {
+		first := f.grant("vpn1", tv)
+		must(t, f.tell(session.Starts, "1", first, session.Report{}))
+		must(t, f.tell(session.Stopped, "1", first, session.Report{}))
+		time.Sleep(time.Minute)
+		must(t, f.tell(session.Starts, "1", f.grant("vpn1", tv), session.Report{}))
+		for _, event := range []session.Event{session.Starts, session.GoesOn, session.Stopped} {
+			must(t, f.tell(event, "1", first, session.Report{HasOctets: true, OctetsIn: 9}))
+		}
+		if s := f.want(1, f.Table)[0]; s.OctetsIn != 0 {
+			t.Errorf("it is %+v", s)
+		}
+	})
+}
