@@ -35,12 +35,12 @@ func TestSecretForTheGroupOfItsFolder(t *testing.T) {
 
 // What cannot be written whole does not stay: the name would be taken.
 func TestSecretWhole(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can make the file system")
-	}
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4k"); err != nil {
-		t.Skip(err)
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("no tmpfs could be mounted: %v", err)
+		}
+		t.Skipf("no tmpfs could be mounted, which takes root: %v", err)
 	}
 	defer func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
