@@ -13,7 +13,7 @@ import (
 const (
 	inboxes      = 1 << 6       // parts of the accounts
 	maxFresh     = 1 << 18      // attempts that wait to be grouped; more are lost
-	crowd        = maxFresh / 4 // and are not left waiting for the next flush
+	crowd        = maxFresh / 2 // and are not left waiting for the next flush
 	maxDoings    = 1 << 17      // accounts of which something is not written; what happens at others is lost
 	maxStrangers = 1 << 12      // names without a record whose attempts are kept in memory
 
