@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -48,6 +49,9 @@ func (a *app) serveCommand() *cobra.Command {
 			// Go ends a panic with 2, which is exitUsage here: the service manager
 			// would not start the daemon again. This way it ends with ABRT.
 			debug.SetTraceback("crash")
+			if n := places(os.Getenv("GOMAXPROCS"), runtime.GOMAXPROCS(0)); n > 0 {
+				runtime.GOMAXPROCS(n)
+			}
 			n := newNotifier(log, f.Directory.Stale) // so long an old answer may serve, and no longer
 			defer n.stop()
 			return serve(cmd.Context(), f, log, func(d *daemon) {
@@ -56,6 +60,21 @@ func (a *app) serveCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+// minPlaces is how many goroutines may run at a time at least. What takes long (the
+// store merges tables, garbage is collected) keeps its place for 10 ms at a time, and
+// requests would wait in line behind it. With more places than processors the
+// kernel shares these out, and lets go first who has waited.
+const minPlaces = 4
+
+// places returns how many there shall be, and 0 where it stays at n: there are
+// enough, or the environment says how many.
+func places(environment string, n int) int {
+	if environment != "" || n >= minPlaces {
+		return 0
+	}
+	return minPlaces
 }
 
 // configFile returns the configuration that --config names, or the usual one.
