@@ -64,9 +64,9 @@ func (a *activity) lock() {
 	a.flushing.Lock()
 }
 
-// pause waits until a moment, or until somebody waits for flushing. The caller
-// holds it.
-func (a *activity) pause(until time.Time) {
+// pause waits until a moment, until somebody waits for flushing, or until end is
+// closed. The caller holds flushing.
+func (a *activity) pause(until time.Time, end <-chan struct{}) {
 	left := time.Until(until)
 	if left <= 0 {
 		return
@@ -76,6 +76,8 @@ func (a *activity) pause(until time.Time) {
 	for a.waiters.Load() == 0 {
 		select {
 		case <-t.C:
+			return
+		case <-end:
 			return
 		case <-a.hurry:
 		}

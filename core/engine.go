@@ -84,8 +84,9 @@ type Engine struct {
 	timeNoted int64 // the time in the store, Unix milliseconds; of Flush alone
 	ready     readiness
 
-	stop context.CancelFunc
-	done sync.WaitGroup
+	stop    context.CancelFunc
+	closing <-chan struct{} // closed by stop
+	done    sync.WaitGroup
 }
 
 // Open returns an engine over what opt names. It makes the store's first
@@ -117,7 +118,7 @@ func Open(ctx context.Context, opt Options) (*Engine, error) {
 	e.policy.Store(opt.Policy.clone())
 	e.clock.wall = opt.Now
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e.stop = stop
+	e.stop, e.closing = stop, background.Done()
 	if err := e.openStore(ctx, background, late); err != nil {
 		stop()
 		return nil, err

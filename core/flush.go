@@ -94,7 +94,7 @@ func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[strin
 		if i%breathOps == breathOps-1 {
 			breathe()
 			if due { // nobody waits for it: sign-ins would, for a burst of this
-				e.activity.pause(begun.Add(e.spread() * time.Duration(i) / time.Duration(len(all))))
+				e.activity.pause(begun.Add(e.spread()*time.Duration(i)/time.Duration(len(all))), e.closing)
 			}
 			f.makeRoom()
 		}

@@ -115,12 +115,13 @@ func TestWritingIsSpread(t *testing.T) {
 func TestWritingHurries(t *testing.T) {
 	for name, wait := range map[string]func(ctx context.Context, e *Engine) error{
 		"flush": func(ctx context.Context, e *Engine) error { return e.Flush(ctx) },
+		"close": func(_ context.Context, e *Engine) error { return e.Close() },
 		"look":  func(ctx context.Context, e *Engine) error { _, err := e.List(ctx, accountName(0)); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := withAttempts(t, time.Hour)
 			flushed := make(chan error, 1)
-			go func() { flushed <- e.flushSoon(t.Context()) }()
+			e.done.Go(func() { flushed <- e.flushSoon(t.Context()) }) // as flushLoop does
 			for e.activity.flushing.TryLock() {
 				e.activity.flushing.Unlock()
 				time.Sleep(time.Millisecond)
