@@ -64,8 +64,8 @@ func (a *activity) lock() {
 	a.flushing.Lock()
 }
 
-// pause waits until a moment, until somebody waits for flushing, or until end is
-// closed. The caller holds flushing.
+// pause waits until a moment, until somebody waits for flushing, until a crowd waits
+// to be grouped, or until end is closed. The caller holds flushing.
 func (a *activity) pause(until time.Time, end <-chan struct{}) {
 	left := time.Until(until)
 	if left <= 0 {
@@ -76,6 +76,8 @@ func (a *activity) pause(until time.Time, end <-chan struct{}) {
 	for a.waiters.Load() == 0 {
 		select {
 		case <-t.C:
+			return
+		case <-a.crowded:
 			return
 		case <-end:
 			return

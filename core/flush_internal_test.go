@@ -146,3 +146,23 @@ func TestWritingHurries(t *testing.T) {
 		})
 	}
 }
+
+// TestPauseForACrowd: a flush that takes its time makes room for many attempts that
+// come meanwhile.
+func TestPauseForACrowd(t *testing.T) {
+	a := newActivity()
+	a.lock()
+	paused := make(chan struct{})
+	go func() {
+		a.pause(time.Now().Add(time.Hour), nil)
+		close(paused)
+	}()
+	for range crowd {
+		a.add(attemptAt{"user", nil, happened{}})
+	}
+	select {
+	case <-paused:
+	case <-time.After(20 * time.Second):
+		t.Error("it waits, and what comes next is lost before long")
+	}
+}
