@@ -47,6 +47,9 @@ func (a *app) backupVerify() *cobra.Command {
 		Short: "Check a backup, and the incremental ones that follow it, as restore does",
 		Args:  someArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := areFiles(args...); err != nil {
+				return err
+			}
 			f, err := a.loadFile(cmd.Context())
 			if err != nil {
 				return err
@@ -99,6 +102,9 @@ type (
 func (a *app) backup(ctx context.Context, path, since string, asJSON bool) error {
 	request := &controlv1.BackupRequest{}
 	if since != "" {
+		if err := areFiles(since); err != nil {
+			return err
+		}
 		if err := markOf(since, request); err != nil {
 			return err
 		}

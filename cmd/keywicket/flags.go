@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -105,6 +106,25 @@ func someArgs(name string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// areFiles says which of the paths that arguments give name no file: trying again
+// changes nothing, as with every other wrong argument.
+func areFiles(paths ...string) error {
+	var wrong []error
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s is no regular file", path)
+		}
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return usageError{errors.Join(wrong...)}
 }
 
 // parseSpan reads a duration as the configuration has them, longer than nothing.

@@ -36,6 +36,9 @@ func (a *app) pluginPinCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := areFiles(path); err != nil {
+				return err
+			}
 			sum, err := pluginhost.Sum(path)
 			if err != nil {
 				return err

@@ -238,7 +238,7 @@ func TestPluginPin(t *testing.T) {
 	for _, name := range []string{"x y", "a.b", "-", "\"", strings.Repeat("x", 65)} {
 		s.refused(2, "can't be a name", "", "plugin", "pin", path, "--name", name)
 	}
-	s.refused(1, "no such file", "", "plugin", "pin", path+"x")
+	s.refused(2, "no such file", "", "plugin", "pin", path+"x")
 	open := s.path("open")
 	writeFile(t, open, readFile(t, path))
 	if err := os.Chmod(open, 0o777); err != nil {

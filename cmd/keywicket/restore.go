@@ -48,6 +48,9 @@ func (a *app) restoreCommand() *cobra.Command {
 				return usage(cmd, errors.New("restore asks no daemon; name the configuration with --config"))
 			}
 			r.paths = args
+			if err := areFiles(args...); err != nil {
+				return err
+			}
 			return a.restore(cmd.Context(), r)
 		},
 	}
