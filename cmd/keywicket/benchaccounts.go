@@ -60,13 +60,13 @@ func (a *app) fill(ctx context.Context, b benchFill) (err error) {
 	}
 	keys, err := keyring.ReadFile(f.Keyring)
 	if err != nil {
-		return usageError{keyringError(f, err)}
+		return usageError{keyringError(f.File, err)}
 	}
 	if f.Store.Plugin() != "" || f.Directory.Plugin() != "" {
 		return usageError{errors.New("this fills the store and the directory that Keywicket keeps itself, and no plugin's")}
 	}
 	log := slog.New(slog.DiscardHandler)
-	s, err := openBadger(f, log)
+	s, err := openBadger(f.File, log)
 	if err != nil {
 		return err
 	}

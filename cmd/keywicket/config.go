@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keywicket/keywicket/bridges/radius"
 	"github.com/keywicket/keywicket/core/config"
 	"github.com/keywicket/keywicket/core/pluginhost"
 )
@@ -30,7 +31,7 @@ func (a *app) configCheck() *cobra.Command {
 			f, err := loadWhole(args[0])
 			var warnings config.Faults
 			if err == nil {
-				warnings = append(append(f.Warnings(), radiusWarnings(f)...), notHere(f)...)
+				warnings = append(append(f.Warnings(), placed(f.File, f.radius.Warnings())...), notHere(f.File)...)
 			}
 			if asJSON {
 				var faults config.Faults
@@ -94,10 +95,17 @@ func toFaultsJSON(faults config.Faults) []faultJSON {
 	return all
 }
 
+// A setup is a configuration without faults, and what was made of it to find them:
+// the dictionaries and secrets that it names are read once.
+type setup struct {
+	*config.File
+	radius radius.Config // without [radius] the dictionary and the replies
+}
+
 // loadWhole is loadConfig that also tells the faults which only the parts find,
 // all in one. A line that has a fault already is not looked at once more: what
 // follows from one fault is no other.
-func loadWhole(path string) (*config.File, error) {
+func loadWhole(path string) (*setup, error) {
 	f, err := config.Load(path)
 	var faults config.Faults
 	if err != nil && !errors.As(err, &faults) {
@@ -106,8 +114,9 @@ func loadWhole(path string) (*config.File, error) {
 	if f == nil { // not even TOML
 		return nil, err
 	}
+	c, foundLater := radiusConfig(f)
 	told := len(faults)
-	for _, found := range checkParts(f) {
+	for _, found := range foundLater {
 		if !slices.ContainsFunc(faults[:told], func(known config.Fault) bool { return sameMatter(known, found) }) && !slices.Contains(faults, found) {
 			faults = append(faults, found)
 		}
@@ -115,7 +124,7 @@ func loadWhole(path string) (*config.File, error) {
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	return f, nil
+	return &setup{f, c}, nil
 }
 
 // sameMatter says whether both are about one place of one file: one key, a table
@@ -125,15 +134,4 @@ func sameMatter(a, b config.Fault) bool {
 		return strings.TrimSuffix(a, "_file") == strings.TrimSuffix(b, "_file") || strings.HasPrefix(b, a+".")
 	}
 	return a.File == b.File && a.Line == b.Line && (in(a.Key, b.Key) || in(b.Key, a.Key))
-}
-
-// checkParts returns the faults that only the parts can find.
-func checkParts(f *config.File) config.Faults {
-	var faults config.Faults
-	if f.Radius != nil {
-		_, found := radiusConfig(f)
-		return found
-	}
-	replySets(f, dictionaryOf(f, &faults), &faults) // nobody sends them yet, and they shall be right when somebody does
-	return faults
 }

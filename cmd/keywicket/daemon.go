@@ -69,17 +69,17 @@ type daemon struct {
 
 // serve runs what f says until ctx ends or a part fails. ready is called when
 // everything answers; extra recorders are told of every event.
-func serve(ctx context.Context, f *config.File, log *slog.Logger, ready func(*daemon), extra ...core.Recorder) error {
-	return withEngine(ctx, f, log, func(d *daemon) error { return d.serveBridges(ctx, ready) }, extra...)
+func serve(ctx context.Context, f *setup, log *slog.Logger, ready func(*daemon), extra ...core.Recorder) error {
+	return withEngine(ctx, f, log, func(d *daemon) error { return d.serveBridges(ctx, f.radius, ready) }, extra...)
 }
 
 // withEngine runs what f says but its bridges, and run over it.
-func withEngine(ctx context.Context, f *config.File, log *slog.Logger, run func(*daemon) error, extra ...core.Recorder) (err error) {
+func withEngine(ctx context.Context, f *setup, log *slog.Logger, run func(*daemon) error, extra ...core.Recorder) (err error) {
 	keys, err := keyring.ReadFile(f.Keyring)
 	if err != nil {
-		return usageError{keyringError(f, err)}
+		return usageError{keyringError(f.File, err)}
 	}
-	p, err := startPlugins(f, log)
+	p, err := startPlugins(f.File, log)
 	if err != nil {
 		return err
 	}
@@ -87,12 +87,12 @@ func withEngine(ctx context.Context, f *config.File, log *slog.Logger, run func(
 	if err := p.apply(ctx, f); err != nil {
 		return err
 	}
-	s, err := openStore(f, p, log)
+	s, err := openStore(f.File, p, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f, degraded: s.degraded, copy: s.copy, plugins: p}
+	d := &daemon{log: log, started: time.Now(), metrics: newMetrics(), keys: keys, file: f.File, degraded: s.degraded, copy: s.copy, plugins: p}
 	told := &recorders{}
 	options, err := engineOptions(f, p, s, keys, told, log)
 	if err != nil {
@@ -105,7 +105,7 @@ func withEngine(ctx context.Context, f *config.File, log *slog.Logger, run func(
 	if err != nil {
 		return err
 	}
-	events, err := openAudit(f, keys, log)
+	events, err := openAudit(f.File, keys, log)
 	if err != nil {
 		return errors.Join(err, d.engine.Close())
 	}
@@ -131,7 +131,7 @@ func keyringError(f *config.File, err error) error {
 }
 
 // serveBridges starts the bridges over the engine, and stops them again.
-func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err error) {
+func (d *daemon) serveBridges(ctx context.Context, c radius.Config, ready func(*daemon)) (err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var parts sync.WaitGroup
@@ -152,10 +152,6 @@ func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err err
 		d.log.Warn("the service manager listens for PAM, and the configuration has no [pam]: nobody is answered there")
 	}
 	if f.Radius != nil {
-		c, faults := radiusConfig(f)
-		if len(faults) > 0 {
-			return faults.Err()
-		}
 		d.radius, err = radius.Listen(c, d.metrics.timed(d.engine), clientMemory{d.engine}, d.log)
 		if err != nil {
 			return err
@@ -183,12 +179,12 @@ func (d *daemon) serveBridges(ctx context.Context, ready func(*daemon)) (err err
 		defer stop()
 		d.metricsAt = at.String()
 	}
-	c, err := control.Listen(control.Options{Path: f.Control.Socket, Group: d.controlGroup(), Engine: d.engine, Host: d, Log: d.log})
+	admin, err := control.Listen(control.Options{Path: f.Control.Socket, Group: d.controlGroup(), Engine: d.engine, Host: d, Log: d.log})
 	if err != nil {
 		return err
 	}
-	defer c.Close(stopGrace)
-	start("control", c.Serve)
+	defer admin.Close(stopGrace)
+	start("control", admin.Serve)
 	if f.Control.SelfService != "" {
 		own, err := control.ListenSelf(control.SelfOptions{Path: f.Control.SelfService, Engine: d.engine, Log: d.log})
 		if err != nil {
@@ -346,25 +342,18 @@ func (d *daemon) Reload(ctx context.Context) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := fixed(d.file, f); err != nil {
+	if err := fixed(d.file, f.File); err != nil {
 		return nil, err
 	}
 	policy := policyOf(f)
 	if err := policy.Validate(); err != nil {
 		return nil, err
 	}
-	var c radius.Config
-	if d.radius != nil {
-		var faults config.Faults
-		if c, faults = radiusConfig(f); len(faults) > 0 {
-			return nil, faults.Err()
-		}
-	}
 	if err := d.plugins.apply(ctx, f); err != nil {
 		return nil, err
 	}
 	if d.radius != nil {
-		if err := d.radius.Reload(c); err != nil {
+		if err := d.radius.Reload(f.radius); err != nil {
 			return nil, err
 		}
 	}
@@ -372,10 +361,10 @@ func (d *daemon) Reload(ctx context.Context) (warnings []string, err error) {
 		return nil, err
 	}
 	if d.pam != nil {
-		d.pam.Reload(pamRules(f))
+		d.pam.Reload(pamRules(f.File))
 	}
-	d.file = f
-	for _, w := range d.warnings(f) {
+	d.file = f.File
+	for _, w := range d.warnings(d.file) {
 		warnings = append(warnings, w.Error())
 	}
 	return warnings, nil

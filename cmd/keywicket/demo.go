@@ -68,7 +68,7 @@ func (a *app) demo(ctx context.Context, dir string) error {
 	if err := os.WriteFile(path, demoConfig(dir, port), 0o600); err != nil {
 		return err
 	}
-	f, err := loadConfig(path)
+	f, err := loadWhole(path)
 	if err != nil {
 		return err
 	}

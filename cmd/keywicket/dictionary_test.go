@@ -2,9 +2,12 @@ package main_test
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The administrator's own attributes go into answers, by reload too; and what
@@ -205,4 +208,31 @@ func (s *site) uses(account, name string) int {
 		}
 	}
 	return -1
+}
+
+// A dictionary is read once by who needs it: to check, to start and to reload.
+func TestDictionaryIsReadOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.edit("[radius]\n", "[radius]\ndictionary = [\"dictionary.acme\"]\n")
+	path := s.path("dictionary.acme")
+	writeFile(t, path, "ATTRIBUTE Acme-VLAN 250 integer\n")
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	must(t, err)
+	seen := os.NewFile(uintptr(fd), "inotify")
+	defer seen.Close()
+	// With the closing in between, as the kernel makes one of two openings in a row.
+	_, err = unix.InotifyAddWatch(fd, path, unix.IN_OPEN|unix.IN_CLOSE_NOWRITE)
+	must(t, err)
+	for _, each := range []struct {
+		doing string
+		do    func()
+	}{{"config check", func() { s.ok("", "config", "check", s.config()) }}, {"start", s.start}, {"reload", s.reload}} {
+		each.do()
+		events := make([]byte, 64*unix.SizeofInotifyEvent)
+		n, err := unix.Read(fd, events)
+		if n /= 2 * unix.SizeofInotifyEvent; err != nil || n != 1 {
+			t.Errorf("%s opens the dictionary %d times (%v), want once", each.doing, n, err)
+		}
+	}
 }

@@ -149,7 +149,7 @@ func newConfig(t *testing.T) string {
 // TestNotifyServe: the daemon itself says it, with a real engine.
 func TestNotifyServe(t *testing.T) {
 	m := newManager(t, time.Hour)
-	f, err := loadConfig(newConfig(t))
+	f, err := loadWhole(newConfig(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,9 +129,9 @@ func openAudit(f *config.File, keys *keyring.Keyring, log *slog.Logger) (*audit.
 }
 
 // engineOptions says what the engine works with.
-func engineOptions(f *config.File, p *plugins, s openedStore, keys *keyring.Keyring, events core.Recorder, log *slog.Logger) (core.Options, error) {
+func engineOptions(f *setup, p *plugins, s openedStore, keys *keyring.Keyring, events core.Recorder, log *slog.Logger) (core.Options, error) {
 	policy := policyOf(f)
-	d, err := openDirectory(f, p, s.store, keys)
+	d, err := openDirectory(f.File, p, s.store, keys)
 	if err != nil {
 		return core.Options{}, err
 	}
@@ -148,7 +148,7 @@ func engineOptions(f *config.File, p *plugins, s openedStore, keys *keyring.Keyr
 }
 
 // policyOf turns the configuration into the engine's policy.
-func policyOf(f *config.File) core.Policy {
+func policyOf(f *setup) core.Policy {
 	p := core.Policy{
 		Limit:            f.Policy.Limit,
 		RequireTwoStep:   f.Policy.RequireTwoStep,
@@ -159,7 +159,7 @@ func policyOf(f *config.File) core.Policy {
 		UnusedAfter:      f.Policy.UnusedAfter,
 		FirstUseWithin:   f.Policy.FirstUseWithin,
 		Deny:             !f.Policy.AllowAppPasswords,
-		CheckReply:       replyChecker(f),
+		CheckReply:       replyChecker(f.radius.Dictionary),
 		Profiles:         make(map[string]core.Profile, len(f.Profiles)),
 	}
 	for _, g := range f.Groups {
@@ -192,23 +192,24 @@ func pamRules(f *config.File) pam.Rules {
 	return pam.Rules{Services: f.PAM.Services, Users: f.PAM.Users, MinUID: f.PAM.MinUID}
 }
 
-// radiusConfig turns the configuration into what the RADIUS bridge is told.
+// radiusConfig turns the configuration into what the RADIUS bridge is told. Without
+// [radius] nobody sends the replies yet, and they shall be right when somebody does.
 func radiusConfig(f *config.File) (radius.Config, config.Faults) {
-	r := f.Radius
 	var faults config.Faults
-	c := radius.Config{
-		RejectDelay: max(r.RejectDelay, 1), // 0 is the bridge's word for its default
-		Realm:       radius.Realm(r.Realm),
-		Redact:      core.Shown,
+	c := radius.Config{Dictionary: dictionaryOf(f, &faults), Redact: core.Shown}
+	c.Replies = replySets(f, c.Dictionary, &faults)
+	r := f.Radius
+	if r == nil {
+		return c, faults
 	}
-	c.Dictionary = dictionaryOf(f, &faults)
+	c.RejectDelay = max(r.RejectDelay, 1) // 0 is the bridge's word for its default
+	c.Realm = radius.Realm(r.Realm)
 	for _, a := range r.Listen {
 		c.Listen = append(c.Listen, a.String())
 	}
 	for _, a := range r.Accounting {
 		c.Accounting = append(c.Accounting, a.String())
 	}
-	c.Replies = replySets(f, c.Dictionary, &faults)
 	for _, client := range r.Clients {
 		c.Clients = append(c.Clients, radiusClient(f, c.Dictionary, &faults, client))
 	}
@@ -218,19 +219,10 @@ func radiusConfig(f *config.File) (radius.Config, config.Faults) {
 	return c, placed(f, c.Check())
 }
 
-// radiusWarnings returns what the bridge warns of, in a configuration without faults.
-func radiusWarnings(f *config.File) config.Faults {
-	if f.Radius == nil {
-		return nil
-	}
-	c, _ := radiusConfig(f)
-	return placed(f, c.Warnings())
-}
-
 // warnings returns what is allowed in f, which runs, and should be known.
 func (d *daemon) warnings(f *config.File) config.Faults {
 	all := config.Faults(f.Warnings())
-	if d.radius != nil { // it knows without reading every dictionary again
+	if d.radius != nil {
 		all = append(all, placed(f, d.radius.Warnings())...)
 	}
 	return all

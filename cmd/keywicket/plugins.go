@@ -50,7 +50,7 @@ func startPlugins(f *config.File, log *slog.Logger) (*plugins, error) {
 
 // apply runs what f names. An error says which plugins could not be changed;
 // those go on as they were.
-func (p *plugins) apply(ctx context.Context, f *config.File) error {
+func (p *plugins) apply(ctx context.Context, f *setup) error {
 	var specs []pluginhost.Spec
 	for _, c := range f.Plugins {
 		specs = append(specs, pluginhost.Spec{
@@ -83,9 +83,7 @@ func (p *plugins) apply(ctx context.Context, f *config.File) error {
 		}
 	}
 	p.byName = now
-	if d := dictionaryOf(f, new(config.Faults)); d != nil { // its faults radiusConfig tells
-		p.words.Store(d)
-	}
+	p.words.Store(f.radius.Dictionary)
 	p.hooks.Store(&hooks)
 	p.notices.to.Store(&notifiers)
 	return nil
