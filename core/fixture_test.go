@@ -228,6 +228,7 @@ type faultyStore struct {
 	refused error             // what Apply says and does not write, if not nil
 	lost    error             // what Apply says after it wrote, if not nil
 	before  func(store.Batch) // called by Apply before it writes, if not nil
+	after   func()            // called by Apply after it wrote, if not nil
 	gets    []string
 	applied int
 
@@ -262,6 +263,13 @@ func (s *faultyStore) intercept(f func(store.Batch)) {
 	s.before = f
 }
 
+// follow makes Apply call f once it wrote; nil ends that.
+func (s *faultyStore) follow(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.after = f
+}
+
 // count returns how many records were read and batches written since last time.
 func (s *faultyStore) count() (gets []string, applied int) {
 	s.mu.Lock()
@@ -285,7 +293,7 @@ func (s *faultyStore) Get(ctx context.Context, key string) (store.Entry, error) 
 func (s *faultyStore) Apply(ctx context.Context, b store.Batch) (store.Revision, error) {
 	s.mu.Lock()
 	s.applied++
-	down, lost, before := cmp.Or(s.down, s.refused, s.mayWrite()), s.lost, s.before
+	down, lost, before, after := cmp.Or(s.down, s.refused, s.mayWrite()), s.lost, s.before, s.after
 	s.mu.Unlock()
 	if down != nil {
 		return 0, down
@@ -294,6 +302,9 @@ func (s *faultyStore) Apply(ctx context.Context, b store.Batch) (store.Revision,
 		before(b)
 	}
 	rev, err := s.Store.Apply(ctx, b)
+	if after != nil {
+		after()
+	}
 	if err == nil && lost != nil {
 		return 0, lost
 	}

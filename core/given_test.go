@@ -159,3 +159,32 @@ func TestEndedContext(t *testing.T) {
 		t.Errorf("recorded as %q", r)
 	}
 }
+
+// TestPinnedTooLate: where the pin of a first device is written so slowly that nobody
+// waits for the answer any more, that is what is recorded, and no use; the device is
+// let in once it asks again.
+func TestPinnedTooLate(t *testing.T) {
+	f := newFixture(t, func(f *fixture) {
+		f.policy.Profiles["pinned"] = core.Profile{Letters: 20, Services: []string{"*"}, Methods: []proof.Method{proof.MethodCleartext}, PinDevice: true}
+	})
+	f.addAlain()
+	_, text := f.create("tv", "pinned")
+	try := func(ctx context.Context) error {
+		_, err := f.Verify(ctx, core.Attempt{Account: alain, Proof: proof.Cleartext(text), Service: "radius/vpn1", Device: "tv"})
+		return err
+	}
+	ctx, leave := context.WithCancel(f.ctx)
+	f.store.follow(leave)
+	wantReason(t, "written too late", try(ctx), core.ReasonUnavailable)
+	f.store.follow(nil)
+	events := f.recorded(core.EventAttempt)
+	if last := events[len(events)-1]; last.Reason != core.ReasonUnavailable || last.Detail != "right, but not decided in time for its device" {
+		t.Errorf("recorded as %+v", last)
+	}
+	all, err := f.List(f.ctx, alain)
+	must(t, err)
+	if all[1].Pin != "tv" || all[1].Uses != 0 {
+		t.Errorf("it is %+v", all[1])
+	}
+	must(t, try(f.ctx))
+}

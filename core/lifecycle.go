@@ -177,7 +177,8 @@ func (e *Engine) removeAll(rec *record.Account) []Ref {
 }
 
 // pinFirst pins the app password that was presented to the device that did,
-// if no other was first; else it returns why not. It is the one sign-in that writes.
+// if no other was first; else it returns why not. It is the one sign-in that writes,
+// and where that took too long nobody waits for a yes any more.
 func (e *Engine) pinFirst(ctx context.Context, a Attempt, v *verdict) Reason {
 	mismatch := false
 	err := e.update(ctx, v.name, func(rec *record.Account) error {
@@ -199,16 +200,20 @@ func (e *Engine) pinFirst(ctx context.Context, a Attempt, v *verdict) Reason {
 	switch k := KindOf(err); {
 	case err == nil:
 		e.record(ctx, Event{Kind: EventPinned, Account: v.name, AppPassword: v.ref, Device: a.Device, Service: a.Service})
-		return ""
-	case errors.Is(err, errNoChange) && !mismatch:
-		return ""
-	case errors.Is(err, errNoChange):
+	case errors.Is(err, errNoChange) && mismatch:
 		return ReasonPinMismatch
+	case errors.Is(err, errNoChange):
 	case k == KindDenied:
 		return ReasonDeleted
 	case k == KindDamaged:
 		v.err = err
 		return ReasonTamper
+	default:
+		return v.unable(err)
 	}
-	return v.unable(err)
+	if err := ctx.Err(); err != nil {
+		v.detail = "right, but not decided in time for its device"
+		return v.unable(err)
+	}
+	return ""
 }

@@ -54,7 +54,7 @@ var reasons = []reasonRow{
 	{ReasonMainPasswordRefused, KindDenied, "the main password was used; with two-step verification on, create an app password for this device"},
 	{ReasonMalformed, KindInvalid, "the request was malformed: no account, no password, or more than one proof; look at the device's settings, and at keywicket radius debug while it tries"},
 	{ReasonThrottled, KindLimited, "too many failures came from this service or device, so this one was not answered; find the device that keeps trying"},
-	{ReasonUnavailable, KindUnavailable, "the attempt could not be decided or answered: the store, the directory or a hook was away, or the answer had reply attributes that no dictionary knows any more, or more than fit; look at keywicket status, keywicket audit tail and the log"},
+	{ReasonUnavailable, KindUnavailable, "the attempt could not be decided or answered: the store, the directory or a hook was away or slow, or the answer had reply attributes that no dictionary knows any more, or more than fit; look at keywicket status, keywicket audit tail and the log"},
 	{ReasonTamper, KindDamaged, "the account's record was changed or damaged outside of Keywicket; restore it from a backup, and find out who could write there"},
 	{ReasonTooManySessions, KindDenied, "the app password is right, but in use already as often as its profile allows; keywicket session list shows where, and a session whose end was lost goes away by itself"},
 	{ReasonRefusedByHook, KindDenied, "the proof was right, and a hook refused the sign-in; the audit has what it said, and its own settings say when it does"},
