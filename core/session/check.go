@@ -160,7 +160,11 @@ func (t *Table) begin(account string, since time.Time, standing Standing) (some 
 		case holds:
 			some = each.spare() || some
 		case each.request == nil && (each.Asked.Before(since) || !now.Before(each.again)):
-			t.requests.add(each, now)
+			from := now
+			if t.isOthers(each) {
+				from = now.Add(headStart)
+			}
+			t.requests.add(each, now, from)
 			some = true
 		}
 	}
@@ -179,10 +183,10 @@ func (r *row) spare() bool {
 	return true
 }
 
-// add notes that r is to be ended.
-func (x *requests) add(r *row, now time.Time) {
+// add notes that r is to be ended, and that nobody is asked before from.
+func (x *requests) add(r *row, now, from time.Time) {
 	r.Asked, r.Outcome = now, cmp.Or(r.Outcome, Waits)
-	r.request = &request{Session: r.Session, row: r}
+	r.request = &request{Session: r.Session, row: r, from: from}
 	r.request.Outcome, r.request.Detail = Waits, ""
 	if len(x.all) >= maxEndings {
 		x.all = x.all[1:]

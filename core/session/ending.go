@@ -40,12 +40,17 @@ const (
 	maxEndings  = 1 << 14          // outcomes that are kept
 	endAgain    = time.Minute      // before the second try; doubled with each
 	endAgainMax = time.Hour
+
+	// headStart is how long the node that heard of a session last has to end it before
+	// another one asks: as long as an Ender takes, and as news of what came of it do.
+	headStart = 15 * time.Second
 )
 
 // A request is a session that is to be ended, and what came of it.
 type request struct {
 	Session
 	row    *row
+	from   time.Time          // nobody is asked before
 	over   time.Time          // when it was known what came of it
 	cancel context.CancelFunc // nil before the client is asked
 	spared bool               // its app password holds again
@@ -121,17 +126,22 @@ func (t *Table) endingsOf(account string, since time.Time) (all []Session, waiti
 // in done.
 func (t *Table) endLoop(ctx context.Context, done *sync.WaitGroup) {
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.wake:
-		}
-		begin, over := t.takeRequests()
+		begin, over, later := t.takeRequests()
 		for _, q := range begin {
 			done.Go(func() { t.ask(ctx, q) })
 		}
 		for _, q := range over {
 			t.opt.Ended(q.Session)
+		}
+		var due <-chan time.Time
+		if later > 0 {
+			due = time.After(later)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.wake:
+		case <-due:
 		}
 	}
 }
@@ -151,18 +161,24 @@ func (t *Table) sweepEndings() {
 	t.requests.all = slices.DeleteFunc(t.requests.all, func(q *request) bool { return q.Outcome != Waits && now.Sub(q.over) > endingKept })
 }
 
-// takeRequests returns those that may begin, as many as may go on at a time, and
-// those that nobody needs to be asked for any more.
-func (t *Table) takeRequests() (begin, over []*request) {
+// takeRequests returns those that may begin, as many as may go on at a time, those
+// that nobody needs to be asked for any more, and how long it is until the next one of
+// the others has its time; 0 where none waits for that.
+func (t *Table) takeRequests() (begin, over []*request, later time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	x := &t.requests
+	x, now := &t.requests, t.opt.Now()
 	x.waiting = slices.DeleteFunc(x.waiting, func(q *request) bool {
 		switch {
 		case t.all[q.row.key] != q.row, q.spared:
 			t.settle(q, Unanswered, "")
 			over = append(over, q)
 			return true
+		case now.Before(q.from):
+			if wait := q.from.Sub(now); later == 0 || wait < later {
+				later = wait
+			}
+			return false
 		case x.active >= maxActive, x.clients[q.Client] >= maxActiveOf:
 			return false
 		}
@@ -171,7 +187,7 @@ func (t *Table) takeRequests() (begin, over []*request) {
 		begin = append(begin, q)
 		return true
 	})
-	return begin, over
+	return begin, over, later
 }
 
 // ask has q ended, and tells what came of it.
@@ -222,6 +238,7 @@ func (t *Table) settle(q *request, outcome Outcome, detail string) {
 		outcome, detail = Ended, ""
 	case outcome == Ended:
 		t.end(q.row, false)
+		t.writes.soon() // before another node asks, too
 	case q.spared:
 		outcome, detail = NotAsked, "its app password works again"
 		t.suspects.told[q.Account] = struct{}{} // unless it was taken away once more meanwhile

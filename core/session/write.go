@@ -51,6 +51,14 @@ func (w *writes) note(key rowKey, urgent bool) {
 	w.urgent[key] = struct{}{}
 }
 
+// soon has what is urgent written.
+func (w *writes) soon() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it is told already
+	}
+}
+
 // has says whether what is known of key is not in the store yet.
 func (w *writes) has(key rowKey) bool {
 	for _, m := range []map[rowKey]struct{}{w.urgent, w.lazy, w.now} {
@@ -78,10 +86,7 @@ func (t *Table) written(ctx context.Context, keys ...rowKey) error {
 	done := make(chan error, 1)
 	t.writes.waiting = append(t.writes.waiting, done)
 	t.mu.Unlock()
-	select {
-	case t.writes.wake <- struct{}{}:
-	default: // it is told already
-	}
+	t.writes.soon()
 	select {
 	case err := <-done:
 		return err
