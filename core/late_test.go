@@ -44,7 +44,7 @@ func TestLateStoreSessions(t *testing.T) {
 		f.store.fail(store.ErrUnavailable)
 		f.opt.LateStore = true
 		f.open()
-		all := func([]byte) bool { return true }
+		all := func(session.Session) bool { return true }
 		wantKind(t, "away", f.ForgetSessions(f.ctx, "vpn1", all), core.KindUnavailable)
 		f.store.fail(nil)
 		time.Sleep(5 * time.Second) // of the bubble's clock

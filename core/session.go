@@ -27,10 +27,10 @@ func (e *Engine) ReportSession(ctx context.Context, r session.Report) error {
 	return sessionError("report session", e.sessions.Report(ctx, r))
 }
 
-// ForgetSessions ends every session of client whose handle is of what began
-// anew: a device that was switched off has none. The error is KindUnavailable
+// ForgetSessions ends every session of client that is of what began anew: a device
+// that was switched off has none. The error is KindUnavailable
 // where the sessions of before are not read yet.
-func (e *Engine) ForgetSessions(ctx context.Context, client string, of func(handle []byte) bool) error {
+func (e *Engine) ForgetSessions(ctx context.Context, client string, of func(session.Session) bool) error {
 	if of == nil {
 		return invalid("forget sessions", "it does not say which")
 	}

@@ -177,7 +177,7 @@ func TestTooManySessions(t *testing.T) {
 	must(t, f.report(session.Stopped, "1", token, session.Report{}))
 	must(t, f.try(text))
 	must(t, f.report(session.Starts, "2", f.signIn("vpn1", text), session.Report{}))
-	must(t, f.ForgetSessions(f.ctx, "vpn1", func([]byte) bool { return true }))
+	must(t, f.ForgetSessions(f.ctx, "vpn1", func(session.Session) bool { return true }))
 	must(t, f.try(text))
 	f.pass(time.Second)
 	must(t, f.report(session.Starts, "3", f.signIn("vpn1", text), session.Report{Every: time.Minute}))
@@ -255,7 +255,7 @@ func TestSessionUnavailable(t *testing.T) {
 	f.reopen()
 	f.store.refuse(store.ErrFull)
 	wantKind(t, "disk full", f.report(session.Starts, "1", token, session.Report{}), core.KindUnavailable)
-	wantKind(t, "disk full", f.ForgetSessions(f.ctx, "vpn1", func([]byte) bool { return true }), core.KindUnavailable)
+	wantKind(t, "disk full", f.ForgetSessions(f.ctx, "vpn1", func(session.Session) bool { return true }), core.KindUnavailable)
 	must(t, f.Close()) // which that does not hold up
 	f.store.refuse(nil)
 	f.open()

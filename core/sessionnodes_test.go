@@ -61,7 +61,7 @@ func TestSessionsOfOtherNodes(t *testing.T) {
 		b.pass(time.Second)
 		must(t, b.report(session.Starts, "3", b.signIn("vpn1", text), session.Report{}))
 		synctest.Wait()
-		must(t, a.ForgetSessions(a.ctx, "vpn1", func([]byte) bool { return true }))
+		must(t, a.ForgetSessions(a.ctx, "vpn1", func(session.Session) bool { return true }))
 		synctest.Wait()
 		b.wantSessions(0)
 		must(t, a.Close())

@@ -20,9 +20,9 @@ type Sessions interface {
 	// kept of it.
 	ReportSession(ctx context.Context, r session.Report) error
 
-	// ForgetSessions ends every session of client whose handle is of the device
-	// that began anew. Nil means that this is safely recorded.
-	ForgetSessions(ctx context.Context, client string, of func(handle []byte) bool) error
+	// ForgetSessions ends every session of client that is of the device which began
+	// anew. Nil means that this is safely recorded.
+	ForgetSessions(ctx context.Context, client string, of func(session.Session) bool) error
 }
 
 // UseSessions has reports of accounting told to all. It is called before Serve.
@@ -215,7 +215,7 @@ func (s *Server) tell(ctx context.Context, r *request) error {
 	events := map[uint32]session.Event{statusStart: session.Starts, statusInterim: session.GoesOn, statusStop: session.Stopped}
 	switch kind := binary.BigEndian.Uint32(status); kind {
 	case statusAccountingOn, statusAccountingOff:
-		return s.sessions.ForgetSessions(ctx, r.client.Name, r.sameDevice())
+		return s.sessions.ForgetSessions(ctx, r.client.Name, r.endedSessions())
 	case statusStart, statusInterim, statusStop:
 		report, ok := r.sessionReport(events[kind])
 		if !ok {

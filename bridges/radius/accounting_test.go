@@ -7,6 +7,7 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"errors"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ type fakeSessions struct {
 	err     error
 	wait    chan struct{} // nil: nothing is waited for
 	reports []session.Report
-	forgot  []func([]byte) bool
+	forgot  []func(session.Session) bool
 }
 
 func (f *fakeSessions) ReportSession(ctx context.Context, r session.Report) error {
@@ -44,7 +45,7 @@ func (f *fakeSessions) ReportSession(ctx context.Context, r session.Report) erro
 	}
 }
 
-func (f *fakeSessions) ForgetSessions(_ context.Context, _ string, of func([]byte) bool) error {
+func (f *fakeSessions) ForgetSessions(_ context.Context, _ string, of func(session.Session) bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forgot = append(f.forgot, of)
@@ -362,14 +363,42 @@ func TestRFC2866OnAndOff(t *testing.T) {
 				h.replies()
 				h.ask(request)
 				h.recorded(request)
-				if got := all.forgot[0](all.told()[0].Handle); got != tt.want {
+				if got := all.forgot[0](session.Session{Handle: all.told()[0].Handle, Since: all.told()[0].At}); got != tt.want {
 					t.Errorf("%s: %v, want %v", name, got, tt.want)
 				}
-				if all.forgot[0]([]byte("no handle")) {
+				if all.forgot[0](session.Session{Handle: []byte("no handle")}) {
 					t.Error("what is no handle is of this device")
 				}
 			})
 		}
+	}
+}
+
+// A device that began anew and says so late, because the first times got lost, tells
+// for how long (RFC 2866, section 5.2): what began meanwhile goes on. That is believed
+// for some minutes.
+func TestRFC2866OnComesLate(t *testing.T) {
+	for _, tt := range []struct {
+		delay, age time.Duration // of the report; of the session
+		want       bool          // it is over
+	}{
+		{0, 0, true}, {0, time.Second, true}, {0, -time.Minute, true}, // of a node whose clock is ahead
+		{30 * time.Second, 29 * time.Second, false}, {30 * time.Second, 30 * time.Second, true}, {30 * time.Second, time.Hour, true},
+		{time.Hour, 5*time.Minute - time.Second, false}, {time.Hour, 5 * time.Minute, true}, {time.Hour, 59 * time.Minute, true},
+		{math.MaxUint32 * time.Second, 0, false}, {math.MaxUint32 * time.Second, 5 * time.Minute, true},
+	} {
+		inAccounting(t, func(h *harness, all *fakeSessions) {
+			h.ask(accountingRequest(1, testSecret, false, start("1", attr(32, "nas"))...))
+			began := time.Now().Add(-tt.age)
+			request := accountingRequest(2, testSecret, false, attr(40, number(7)), attr(32, "nas"), attr(41, number(uint32(tt.delay/time.Second))))
+			h.replies()
+			h.ask(request)
+			h.recorded(request)
+			time.Sleep(time.Second) // until it is looked at
+			if got := all.forgot[0](session.Session{Handle: all.told()[0].Handle, Since: began}); got != tt.want {
+				t.Errorf("on %v late, and a session %v old: over is %v, want %v", tt.delay, tt.age, got, tt.want)
+			}
+		})
 	}
 }
 

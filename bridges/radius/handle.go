@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"net/netip"
 	"slices"
+	"time"
+
+	"github.com/keywicket/keywicket/core/session"
 )
 
 // A handle is what is kept of a session, so that it can be ended: a version,
@@ -91,6 +94,19 @@ func (h parsedHandle) find(kind byte) []byte {
 		return nil
 	}
 	return h.attributes[i]
+}
+
+// maxMissed is for how long an Accounting-On may have been under way, so that what
+// began since is not of before.
+const maxMissed = 5 * time.Minute
+
+// endedSessions returns whether r, an Accounting-On or -Off, says that a session is
+// over. One that comes late says for how long; by our own clock, as the device's may
+// be wrong.
+func (r *request) endedSessions() func(session.Session) bool {
+	same, missed := r.sameDevice(), min(r.packet.seconds(attrAcctDelayTime), maxMissed)
+	anew := r.arrived.Add(-missed)
+	return func(n session.Session) bool { return same(n.Handle) && (missed == 0 || !n.Since.After(anew)) }
 }
 
 // sameDevice returns whether a handle is of the device that sent r, an

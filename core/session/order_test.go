@@ -110,7 +110,7 @@ func TestIDsOfOneClientAndAnother(t *testing.T) {
 		if s := f.want(1, f.Table)[0]; s.Client != "vpn1" {
 			t.Errorf("left is %+v", s)
 		}
-		must(t, f.Forget(f.ctx, "vpn2", func([]byte) bool { return true }))
+		must(t, f.Forget(f.ctx, "vpn2", func(session.Session) bool { return true }))
 		f.want(1, f.Table)
 	})
 }
@@ -176,7 +176,7 @@ func TestGoesOnAfterItsEnd(t *testing.T) {
 	const late = -5 * time.Minute
 	ends := map[string]func(f *fixture, token []byte){
 		"its client began anew": func(f *fixture, _ []byte) {
-			must(f.t, f.Forget(f.ctx, "vpn1", func([]byte) bool { return true }))
+			must(f.t, f.Forget(f.ctx, "vpn1", func(session.Session) bool { return true }))
 		},
 		"it was asked to end it": func(f *fixture, _ []byte) {
 			f.EndWith(newEnder())

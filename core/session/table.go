@@ -150,9 +150,9 @@ func (t *Table) Report(ctx context.Context, r Report) error {
 	return t.written(ctx, key)
 }
 
-// Forget ends every session of client whose handle is of what began anew: a
-// device that was switched off has none. Nil means that this is in the store.
-func (t *Table) Forget(ctx context.Context, client string, of func(handle []byte) bool) error {
+// Forget ends every session of client that is of what began anew: a device that was
+// switched off has none. Nil means that this is in the store.
+func (t *Table) Forget(ctx context.Context, client string, of func(Session) bool) error {
 	return t.written(ctx, t.forget(client, of)...)
 }
 
@@ -347,12 +347,12 @@ func (t *Table) end(gone *row, told bool) {
 }
 
 // forget ends what a device had before it began anew, and returns the keys.
-func (t *Table) forget(client string, of func(handle []byte) bool) []rowKey {
+func (t *Table) forget(client string, of func(Session) bool) []rowKey {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var keys []rowKey
 	for gone := range maps.Clone(t.clients[client]) {
-		if of(gone.Handle) {
+		if of(gone.Session) {
 			t.end(gone, false)
 			keys = append(keys, gone.key)
 		}

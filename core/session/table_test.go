@@ -179,7 +179,7 @@ func TestForget(t *testing.T) {
 				must(t, f.tell(session.Starts, id, f.grant(client, tv), session.Report{Client: client, Handle: []byte(id)}))
 			}
 		}
-		must(t, f.Forget(f.ctx, "vpn1", func(handle []byte) bool { return handle[0] == 'a' }))
+		must(t, f.Forget(f.ctx, "vpn1", func(s session.Session) bool { return s.Handle[0] == 'a' }))
 		for _, table := range []*session.Table{f.Table, f.load()} {
 			for _, s := range f.want(4, table) {
 				if s.Client == "vpn1" && string(s.Handle) != "b1" {
@@ -188,7 +188,7 @@ func TestForget(t *testing.T) {
 			}
 		}
 		f.store.refuse(store.ErrUnavailable)
-		if err := f.Forget(f.ctx, "vpn1", func([]byte) bool { return true }); !errors.Is(err, store.ErrUnavailable) {
+		if err := f.Forget(f.ctx, "vpn1", func(session.Session) bool { return true }); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("store down: %v", err)
 		}
 		f.store.refuse(nil)
