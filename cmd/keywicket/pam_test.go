@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -80,7 +81,7 @@ func TestPAMCheck(t *testing.T) {
 	text := p.enroll(alain).first.Password
 	p.wantCheck(1, "the service is not one where app passwords count", text, "sshd", alain)
 	p.wantCheck(2, `the service "sshd" is not listed in [pam] services of `+p.config(), text, "sshd", alain, "--config", p.config())
-	p.edit(`socket = "pam.sock"`, "socket = \"pam.sock\"\nservices = [\"sshd\"]")
+	p.edit(`socket = "pam.sock"`, "socket = \"pam.sock\"\nservices = [\"sshd\", \"jump\", \"end\", \"yes\"]")
 	p.ok("", "reload")
 	p.wantCheck(0, "Keywicket granted it", text+"\n", "sshd", alain, "--rhost", "192.0.2.7")
 	p.wantCheck(0, `"sshd" lets `+alain+" in", text, "sshd", alain, "--config", p.config())
@@ -97,6 +98,14 @@ func TestPAMCheck(t *testing.T) {
 	writeFile(t, filepath.Join(p.services, "gone"), "auth required /nowhere/pam_keywicket.so\n")
 	writeFile(t, p.path("sleep"), "#!/bin/sh\nexec sleep 20\n")
 	must(t, os.Chmod(p.path("sleep"), 0o700))
+	jump := func(service, over, behind string) string {
+		path := filepath.Join(p.services, service)
+		writeFile(t, path, strings.Replace(readFile(t, included), "auth required", "auth [success="+over+" default=bad]", 1)+behind)
+		return path
+	}
+	jumping := jump("jump", "2", "auth requisite pam_deny.so\n")
+	ending := jump("end", "1", "auth requisite pam_deny.so\n")
+	jump("yes", "1", "auth requisite pam_deny.so\nauth required pam_permit.so\n")
 	p.stack("slow", "auth optional pam_exec.so quiet "+p.path("sleep")+"\n")
 	var all sync.WaitGroup // libpam holds each refusal up
 	for _, tt := range []struct {
@@ -115,12 +124,16 @@ func TestPAMCheck(t *testing.T) {
 		{1, "Keywicket was not asked", text, "before", alain, nil},
 		{2, `the module has no option "no_such_option"`, text, "option", alain, nil},
 		{2, typo + ":1: libpam knows no \"suficient\"; did you mean sufficient?", text, "typo", alain, nil},
+		{2, jumping + ":1: success=2 jumps too far: the lines of auth behind it are 1", text, "jump", alain, nil},
+		{1, ending + ":1: the jump leaves out all that follows, and is no yes by itself", text, "end", alain, nil},
+		{0, "Keywicket granted it", text, "yes", alain, nil},
 		{3, "could not be loaded", text, "gone", alain, nil}, // and its socket is not there either
 		{3, "did not answer within", text, "slow", alain, []string{"--timeout", "1s"}},
 	} {
 		all.Go(func() { p.wantCheck(tt.code, tt.says, tt.stdin, tt.service, tt.account, tt.more...) })
 	}
 	all.Wait()
+	p.jumps()
 
 	var out struct {
 		Result, Step, Code string
@@ -140,6 +153,44 @@ func TestPAMCheck(t *testing.T) {
 	p.wantCheck(3, "could be changed by others than root", text, "sshd", alain)
 	must(t, os.Remove(p.program))
 	p.wantCheck(3, "no such file", text, "sshd", alain)
+}
+
+// jumps: a jump over more lines than follow is told, and is what libpam refuses.
+func (p *pamSite) jumps() {
+	p.t.Helper()
+	var all sync.WaitGroup
+	const permit = "auth required pam_permit.so\n"
+	one, two := "auth [success=1 default=ignore] pam_permit.so\n", "auth [default=ignore success=2] pam_permit.so\n"
+	for i, tt := range []struct{ x, sub, want string }{
+		{permit + one + permit, "", ""},
+		{permit + two + permit, "", "x:2: success=2 jumps too far: the lines of auth behind it are 1"},
+		{permit + one + "account required pam_permit.so\n", "", "x:2: success=1 jumps too far: the lines of auth behind it are 0"},
+		{permit + "auth [success=ok default=3] pam_deny.so\n" + permit + "-auth required pam_none.so\n", "", "x:2: default=3 jumps too far: the lines of auth behind it are 2"},
+		{permit + two + "auth include SUB\n", permit + "account required pam_deny.so\n" + permit, ""},
+		{permit + two + "@include SUB\n", permit + "account required pam_deny.so\n", "x:2: success=2 jumps too far: the lines of auth behind it are 1"},
+		{permit + "auth include SUB\n" + permit, one, ""},
+		{permit + "@include SUB\n", one, "sub:1: success=1 jumps too far"},
+		{permit + one + "auth substack SUB\n", "auth required pam_deny.so\n" + permit, ""},
+		{permit + two + "auth substack SUB\n", permit + permit, "x:2: success=2 jumps too far"},
+		{permit + two + "auth substack SUB\n" + permit, "auth required pam_deny.so\n", ""},
+		{permit + "auth substack SUB\n" + permit, one, "sub:1: success=1 jumps too far"},
+		{permit + "auth substack SUB\n" + permit, one + permit, ""},
+	} {
+		x, sub := fmt.Sprintf("jumps%d", i), filepath.Join(p.services, fmt.Sprintf("sub%d", i)) // whole: libpam 1.5 looks for others in /etc/pam.d
+		writeFile(p.t, filepath.Join(p.services, x), strings.ReplaceAll(tt.x, "SUB", sub)+"account required pam_permit.so\n")
+		writeFile(p.t, sub, tt.sub)
+		code, want := 2, strings.NewReplacer("x:", x+":", "sub:", filepath.Base(sub)+":").Replace(tt.want)
+		if want == "" {
+			code = 0
+		}
+		all.Go(func() {
+			r := p.check("any", x, "root")
+			if r.code != code || !strings.Contains(r.out, want) || strings.Contains(r.out, "jumps too far") != (want != "") {
+				p.t.Errorf("%q and %q: %s\nwant exit code %d and %q", tt.x, tt.sub, r, code, want)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // The bridge as a whole: figures, status, and a reload while others sign in.

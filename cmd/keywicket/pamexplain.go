@@ -27,7 +27,7 @@ func (c *pamCheck) explain() (findings []string, err error) {
 	for _, path := range c.stack.unread {
 		say("%s could not be read, and libpam wants it", path)
 	}
-	understood := len(c.stack.faults)+len(c.stack.unread) == 0
+	understood := c.stack.understood()
 	configured, reached := c.explainConfig(say), true
 	switch {
 	case !inStack && !understood && !c.let():
@@ -133,7 +133,11 @@ func (c *pamCheck) explainAttempt(system, reached bool, say func(string, ...any)
 	switch t := c.attempt; {
 	case t != nil && t.Reason == "":
 		say("Keywicket granted it")
-		if !granted {
+		switch end := c.stack.jumpsToEnd(); {
+		case granted:
+		case end != "" && c.result.Code == conversation.PermDenied:
+			say("%s: the jump leaves out all that follows, and is no yes by itself: put \"auth required pam_permit.so\" behind the last line that it leaves out", end)
+		default:
 			say("another module of the stack refused it: see %s", c.stack.path)
 		}
 	case t != nil:

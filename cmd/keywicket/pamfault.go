@@ -25,20 +25,13 @@ func pamFault(fields []string) string {
 	if len(fields) < 2 {
 		return fmt.Sprintf("the line is %q alone; write it like \"auth sufficient %s\"", fields[0], pamModule)
 	}
-	control, bracketed := strings.CutPrefix(fields[1], "[")
-	inside, closed := strings.CutSuffix(control, "]")
-	switch {
-	case bracketed && !closed:
-		return fmt.Sprintf("%q has no ] at its end", fields[1])
-	case bracketed:
-		if wrong := pamActions(inside); wrong != "" {
-			return wrong
-		}
-	default:
+	if !strings.HasPrefix(fields[1], "[") {
 		words := []string{"required", "requisite", "sufficient", "optional", "include", "substack"}
-		if wrong := wrongWord("the control", control, words); wrong != "" {
+		if wrong := wrongWord("the control", fields[1], words); wrong != "" {
 			return wrong
 		}
+	} else if wrong, _, _ := pamActions(fields[1]); wrong != "" {
+		return wrong
 	}
 	if len(fields) < 3 {
 		return fmt.Sprintf("there is no module after %q; write it like \"auth sufficient %s\"", fields[1], pamModule)
@@ -49,25 +42,36 @@ func pamFault(fields []string) string {
 	return ""
 }
 
-// pamActions says what is wrong between brackets, which hold pairs such as
-// "success=done".
-func pamActions(text string) string {
-	for _, pair := range strings.Fields(regexp.MustCompile(`\s*=\s*`).ReplaceAllString(text, "=")) {
+// pamActions says what is wrong with a control in brackets, which holds pairs such
+// as "success=done", or which pair leaves out most lines, and how many.
+func pamActions(control string) (wrong, jump string, over int) {
+	inside, bracketed := strings.CutPrefix(control, "[")
+	if !bracketed {
+		return "", "", 0
+	}
+	inside, closed := strings.CutSuffix(inside, "]")
+	if !closed {
+		return fmt.Sprintf("%q has no ] at its end", control), "", 0
+	}
+	for _, pair := range strings.Fields(regexp.MustCompile(`\s*=\s*`).ReplaceAllString(inside, "=")) {
 		value, action, has := strings.Cut(pair, "=")
 		if !has {
-			return fmt.Sprintf("%q in the brackets is no pair like success=done", pair)
+			return fmt.Sprintf("%q in the brackets is no pair like success=done", pair), "", 0
 		}
 		if wrong := wrongWord("the value", value, pamValues()); wrong != "" {
-			return wrong
+			return wrong, "", 0
 		}
 		if n, err := strconv.Atoi(action); err == nil && n > 0 {
-			continue // lines to leave out
+			if n > over {
+				jump, over = pair, n
+			}
+			continue
 		}
 		if wrong := wrongWord("the action", action, []string{"ignore", "ok", "done", "bad", "die", "reset"}); wrong != "" {
-			return wrong
+			return wrong, "", 0
 		}
 	}
-	return ""
+	return "", jump, over
 }
 
 // pamValues are the words of pam.conf(5) for what a module answers.

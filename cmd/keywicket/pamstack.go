@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -26,6 +27,19 @@ type pamStack struct {
 	files  int      // that were looked at
 	lines  []pamLine
 	faults []string // what libpam does not understand, each with file and line
+	level  int      // how many substacks deep the reading is
+	chain  []pamLink
+}
+
+// A pamLink is a line of any module, in the order in which libpam has them. What
+// a file includes stands in its place; a substack is one link, with its own ones a
+// level deeper.
+type pamLink struct {
+	where, kind string
+	level       int
+	jump        string // the pair of its control that leaves out most lines, such as success=2
+	over        int    // as many
+	ours        bool
 }
 
 // A pamLine is one line with our module.
@@ -42,6 +56,9 @@ func readStack(dir, service string) pamStack {
 	s.exists = !errors.Is(err, fs.ErrNotExist)
 	if s.exists {
 		s.read(dir, service, "", 0)
+	}
+	if s.understood() {
+		s.checkJumps()
 	}
 	return s
 }
@@ -102,11 +119,62 @@ func (s *pamStack) line(dir, where, kind string, fields []string, depth int) {
 	}
 	switch control := strings.ToLower(fields[1]); {
 	case kind != "" && of != kind:
-	case control == "include", control == "substack":
+	case control == "include":
 		s.read(dir, fields[2], of, depth+1)
-	case filepath.Base(fields[2]) == pamModule:
-		s.lines = append(s.lines, pamLine{where: where, kind: of, options: fields[3:]})
+	case control == "substack":
+		s.chain = append(s.chain, pamLink{where: where, kind: of, level: s.level})
+		s.level++
+		s.read(dir, fields[2], of, depth+1)
+		s.level--
+	default:
+		_, jump, over := pamActions(control)
+		ours := filepath.Base(fields[2]) == pamModule
+		s.chain = append(s.chain, pamLink{where, of, s.level, jump, over, ours})
+		if ours {
+			s.lines = append(s.lines, pamLine{where: where, kind: of, options: fields[3:]})
+		}
 	}
+}
+
+// understood says whether the files could be read, and libpam understands them.
+func (s *pamStack) understood() bool { return len(s.faults)+len(s.unread) == 0 }
+
+// checkJumps adds the jumps over more lines than follow. libpam finds them when a
+// module answers so, and refuses then, whatever the other modules say.
+func (s *pamStack) checkJumps() {
+	for i, l := range s.chain {
+		if n := s.behind(i, l.over); n < l.over {
+			s.faults = append(s.faults, fmt.Sprintf("%s: %s jumps too far: the lines of %s behind it are %d (a substack counts as one), and libpam refuses then (\"bad jump in stack\"); count again",
+				l.where, l.jump, l.kind, n))
+		}
+	}
+}
+
+// behind returns how many of its kind stand behind the i-th, up to the end of its
+// substack; it counts no more than most.
+func (s *pamStack) behind(i, most int) (n int) {
+	from := s.chain[i]
+	for _, l := range s.chain[i+1:] {
+		switch {
+		case l.kind != from.kind || l.level > from.level:
+		case l.level < from.level || n == most:
+			return n
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// jumpsToEnd returns where our line of auth leaves out all that follows, or nothing.
+// That is no fault, and no yes either.
+func (s *pamStack) jumpsToEnd() string {
+	for i, l := range s.chain {
+		if l.ours && l.kind == "auth" && l.over > 0 && s.behind(i, l.over+1) == l.over {
+			return l.where
+		}
+	}
+	return ""
 }
 
 // pamFields splits a line; what stands in brackets is one field.

@@ -52,14 +52,14 @@ func TestReadStack(t *testing.T) {
 func TestPAMFaults(t *testing.T) {
 	dir := t.TempDir()
 	for text, want := range map[string]string{
-		"auth required pam_keywicket.so\n-AUTH Sufficient pam_unix.so\n":                                                      "",
-		"auth [success=done new_authtok_reqd = ok default=ignore] pam_keywicket.so\nauth [success=2 default=bad] pam_unix.so": "",
-		"# auth suficient x\n\nauth include deep\n":                                                                           "",
-		"\nauth suficient pam_keywicket.so\n":                                                                                 `x:2: libpam knows no "suficient"; did you mean sufficient?`,
-		"auth must pam_keywicket.so\n":                                                                                        `x:1: libpam knows no "must"; the control is one of required, requisite, `,
-		"auth required pam_unix.so\nsession requird pam_unix.so\n":                                                            `x:2: libpam knows no "requird"; did you mean required?`,
-		"auht required pam_keywicket.so\n":                                                                                    `x:1: libpam knows no "auht"; did you mean auth?`,
-		"auth sufficient\u00a0pam_keywicket.so\n":                                                                             `x:1: libpam knows no "sufficient\u00a0pam_keywicket.so"; the control is one of`,
+		"auth required pam_keywicket.so\n-AUTH Sufficient pam_unix.so\n":                                                                                               "",
+		"auth [success=done new_authtok_reqd = ok default=ignore] pam_keywicket.so\nauth [success=2 default=bad] pam_unix.so\nauth required a.so\n-auth required b.so": "",
+		"# auth suficient x\n\nauth include deep\n":                                                                                                                    "",
+		"\nauth suficient pam_keywicket.so\n":                                                                                                                          `x:2: libpam knows no "suficient"; did you mean sufficient?`,
+		"auth must pam_keywicket.so\n":                                                                                                                                 `x:1: libpam knows no "must"; the control is one of required, requisite, `,
+		"auth required pam_unix.so\nsession requird pam_unix.so\n":                                                                                                     `x:2: libpam knows no "requird"; did you mean required?`,
+		"auht required pam_keywicket.so\n":                                                                                                                             `x:1: libpam knows no "auht"; did you mean auth?`,
+		"auth sufficient\u00a0pam_keywicket.so\n":                                                                                                                      `x:1: libpam knows no "sufficient\u00a0pam_keywicket.so"; the control is one of`,
 		"auth sufficient\n":                     `x:1: there is no module after "sufficient"`,
 		"auth\n":                                `x:1: the line is "auth" alone`,
 		"auth [success=done pam_keywicket.so\n": `x:1: "[success=done pam_keywicket.so" has no ] at its end`,
