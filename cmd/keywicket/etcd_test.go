@@ -160,4 +160,24 @@ absent = { name = "`+f.Absent+`" }
 	s.expect(accept, f.Enabled.Name, o.first.Password)
 	s.expect(reject, f.Enabled.Name, f.Enabled.Password)
 	s.expect(reject, f.Absent, o.first.Password)
+
+	// That the server went away, and came back, is known while nobody signs in.
+	var all []struct {
+		Problem string
+		Since   string `json:"problem_since"`
+	}
+	problem := func() string {
+		s.decode(&all, "", "plugin", "list")
+		return all[0].Problem
+	}
+	l.Kill()
+	until(t, "the plugin says that its server is away", func() bool { return strings.Contains(problem(), "no LDAP server answers") })
+	if all[0].Since == "" || !strings.Contains(s.ok("", "status"), "running, PROBLEM since ") {
+		t.Errorf("%+v", all[0])
+	}
+	l.Start()
+	until(t, "it is back", func() bool { return problem() == "" })
+	if out := s.ok("", "status"); strings.Contains(out, "PROBLEM") || !strings.Contains(s.log(), "the plugin has no problem any more") {
+		t.Errorf("%s\n%s", out, s.log())
+	}
 }

@@ -144,6 +144,8 @@ func orDash(n uint32) string {
 // pluginState says how a plugin is, in few words.
 func pluginState(p *controlv1.PluginStatus) string {
 	switch {
+	case p.ProblemSince != nil:
+		return fmt.Sprintf("%s, PROBLEM since %s: %s", p.State, shownTime(p.ProblemSince.AsTime()), line(p.Problem))
 	case p.Problem != "":
 		return p.State + ", PROBLEM: " + line(p.Problem)
 	case p.Until != nil:
@@ -168,6 +170,7 @@ type (
 		LastError    string                     `json:"last_error"`
 		LastErrorAt  *time.Time                 `json:"last_error_at"`
 		Problem      string                     `json:"problem"`
+		ProblemSince *time.Time                 `json:"problem_since"`
 		Faults       uint32                     `json:"faults"`
 		Calls        map[string]pluginCallsJSON `json:"calls"`
 	}
@@ -183,7 +186,7 @@ func toPluginJSON(p *controlv1.PluginStatus) pluginJSON {
 	j := pluginJSON{
 		Name: p.Name, Kind: p.Kind, State: p.State, Path: p.Path, SHA256: p.Sha256, Version: p.Version, Capabilities: notNil(p.Capabilities),
 		PID: p.Pid, Since: timeOrNil(p.Since), Until: timeOrNil(p.Until), Restarts: p.Restarts, LastError: p.LastError,
-		LastErrorAt: timeOrNil(p.LastErrorAt), Problem: p.Problem, Faults: p.Faults, Calls: map[string]pluginCallsJSON{},
+		LastErrorAt: timeOrNil(p.LastErrorAt), Problem: p.Problem, ProblemSince: timeOrNil(p.ProblemSince), Faults: p.Faults, Calls: map[string]pluginCallsJSON{},
 	}
 	for method, c := range p.Calls {
 		j.Calls[method] = pluginCallsJSON{c.Calls, c.Failed, c.Mean.AsDuration().Seconds(), c.Longest.AsDuration().Seconds()}

@@ -164,7 +164,7 @@ func (p *plugins) describe() []*controlv1.PluginStatus {
 		d := &controlv1.PluginStatus{
 			Name: s.Name, Kind: string(s.Kind), State: string(s.State), Version: s.Version, Pid: uint32(s.PID),
 			Since: timestamp(s.Since), Until: timestamp(s.Until), Restarts: uint32(s.Restarts), LastError: s.LastError, LastErrorAt: timestamp(s.LastErrorAt),
-			Problem: s.Problem, Faults: uint32(s.Faults), Capabilities: s.Capabilities, Path: s.Path, Sha256: s.Sum, Calls: map[string]*controlv1.PluginCalls{},
+			Problem: s.Problem, ProblemSince: timestamp(s.ProblemSince), Faults: uint32(s.Faults), Capabilities: s.Capabilities, Path: s.Path, Sha256: s.Sum, Calls: map[string]*controlv1.PluginCalls{},
 		}
 		for method, c := range s.Calls {
 			d.Calls[method] = &controlv1.PluginCalls{Calls: c.Calls, Failed: c.Failed, Mean: durationpb.New(c.Mean()), Longest: durationpb.New(c.Longest)}

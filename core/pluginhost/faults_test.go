@@ -544,7 +544,10 @@ func TestSettings(t *testing.T) {
 		t.Errorf("%q", s.LastError)
 	}
 	f = run(t, pluginhost.KindStore, "store", quick, func(s *pluginhost.Spec) { s.Settings = map[string]any{"fault": "problem"} }).wait()
-	f.until("a problem", func(s pluginhost.Status) bool { return s.Problem == "the database is away" && !s.Up() })
+	s = f.until("a problem", func(s pluginhost.Status) bool { return s.Problem == "the database is away" && !s.Up() })
+	if s.ProblemSince.Before(s.Since) || strings.Count(f.log.String(), "the plugin has a problem") != 1 {
+		t.Errorf("a problem since %s\n%s", s.ProblemSince, f.log)
+	}
 }
 
 // TestNotifier: a notice that is not taken is tried again, and arrives whole.

@@ -31,6 +31,7 @@ const (
 // An instance is one life of a plugin.
 type instance struct {
 	spec   Spec
+	log    *slog.Logger
 	client *plugin.Client
 	conn   *grpc.ClientConn
 
@@ -48,6 +49,7 @@ type instance struct {
 	process *process       // nil until it is started
 	why     error          // that it was killed for, or nil
 	problem string         // behind it, as it says
+	since   time.Time      // of the problem
 }
 
 // launch starts a plugin, and returns when it can be asked.
@@ -57,7 +59,7 @@ func (h *Host) launch(ctx context.Context, spec Spec, log *slog.Logger) (_ *inst
 		return nil, err
 	}
 	defer func() { _ = binary.Close() }() // the process has it
-	i := &instance{spec: spec, ended: make(chan struct{}), retired: make(chan struct{})}
+	i := &instance{spec: spec, log: log, ended: make(chan struct{}), retired: make(chan struct{})}
 	said := &output{log: log}
 	var dir string
 	i.client = plugin.NewClient(h.clientConfig(said, func(env []string, tmp string) (runner.Runner, error) {
@@ -278,10 +280,21 @@ func (i *instance) watchdog(dir string) {
 	close(i.ended)
 }
 
+// setProblem keeps what the plugin says of what is behind it, and logs when a
+// problem begins and ends.
 func (i *instance) setProblem(text string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	before := i.problem
 	i.problem = wire.Text(text)
+	switch {
+	case before == "" && i.problem != "":
+		i.since = time.Now()
+		i.log.Warn("the plugin has a problem", "problem", i.problem)
+	case before != "" && i.problem == "":
+		i.log.Info("the plugin has no problem any more", "after", time.Since(i.since).Round(time.Second).String())
+		i.since = time.Time{}
+	}
 }
 
 // end kills the plugin for a reason.

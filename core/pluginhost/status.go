@@ -23,8 +23,9 @@ type Status struct {
 	Restarts     int       // how often it ended or did not start
 	LastError    string
 	LastErrorAt  time.Time
-	Problem      string // behind it, as it says, or that it answers no calls
-	Faults       int    // answers that break the contract
+	Problem      string    // behind it, as it says, or that it answers no calls
+	ProblemSince time.Time // of one behind it
+	Faults       int       // answers that break the contract
 	Calls        map[string]CallStats
 }
 
@@ -73,10 +74,10 @@ func (p *plugged) status() Status {
 	s.Kind, s.Version, s.Since, s.PID = i.kind, i.version, p.since, i.running().cmd.Process.Pid
 	s.Capabilities = i.capabilityNames()
 	i.mu.Lock()
-	s.Problem = i.problem
+	s.Problem, s.ProblemSince = i.problem, i.since
 	i.mu.Unlock()
 	if i.breaker.open() {
-		s.Problem = errBroken.Error()
+		s.Problem, s.ProblemSince = errBroken.Error(), time.Time{}
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -287,6 +288,7 @@ func TestServerGoesAway(t *testing.T) {
 	began := time.Now()
 	_, err := hung.Lookup(t.Context(), "a")
 	wantUnavailable(t, "hanging", err)
+	wantUnavailable(t, "the health of one that hangs", hung.Health(t.Context()))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	wantUnavailable(t, "hanging, and nobody waits", d.VerifyPassword(ctx, "a", []byte("right")))
 	cancel()
@@ -299,6 +301,56 @@ func TestServerGoesAway(t *testing.T) {
 	cfg.URLs = []string{"ldaps://127.0.0.1:1", other.Secured}
 	d = open(t, cfg)
 	good()
+}
+
+// TestHealth: that the servers go away and come back is noticed while nobody signs
+// in; what the bind account can lock is not tried so often.
+func TestHealth(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.Person("uid=a", "a", "right"))
+	cfg, ahead := config(s), atomic.Int64{}
+	cfg.Timeout, cfg.Now = time.Second, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	d := open(t, cfg)
+	becomes := func(doing string, step time.Duration, is func(error) bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); !is(d.Health(t.Context())); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: health %v", doing, d.Health(t.Context()))
+			}
+			ahead.Add(int64(step))
+		}
+	}
+	well := func(err error) bool { return err == nil }
+	away := func(err error) bool { return errors.Is(err, directory.ErrUnavailable) }
+	if err := d.Health(t.Context()); err != nil {
+		t.Errorf("before anybody asked: %v", err)
+	}
+	s.Kill()
+	becomes("killed", 5*time.Second, away)
+	s.Start()
+	becomes("back", 5*time.Second, well)
+	s.Pause()
+	becomes("paused", 5*time.Second, away)
+	s.Resume()
+	becomes("resumed", 5*time.Second, well)
+
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(password string) {
+		if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("wrong")
+	cfg.BindPasswordFile = file
+	d = open(t, cfg)
+	becomes("a wrong password", 0, away)
+	write("reader's")
+	for range 100 { // some time for what must not happen
+		time.Sleep(2 * time.Millisecond)
+		if ahead.Add(int64(5 * time.Second)); !away(d.Health(t.Context())) {
+			t.Error("the bind was tried again after seconds")
+		}
+	}
+	becomes("the right one", time.Hour, well)
 }
 
 // TestManyAtOnce: more callers than connections wait for each other.

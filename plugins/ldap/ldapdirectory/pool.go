@@ -20,15 +20,23 @@ type pool struct {
 	cfg   Config
 	slots chan struct{} // one is held for each connection that is in use
 
+	stop   context.CancelFunc
+	ctx    context.Context // ends with close
+	probes sync.WaitGroup
+
 	mu      sync.Mutex
 	closed  bool
 	idle    []*ldap.Conn
-	next    int   // the server that answered last
-	trouble error // of the last try to connect
+	next    int       // the server that was connected to last
+	trouble error     // why the last who asked had no answer
+	noted   time.Time // when that was, or an answer came
+	probing bool
 }
 
 func newPool(cfg Config) *pool {
-	return &pool{cfg: cfg, slots: make(chan struct{}, cfg.Connections)}
+	p := &pool{cfg: cfg, slots: make(chan struct{}, cfg.Connections)}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	return p
 }
 
 // search lends do a connection that is bound as who searches. When an idle one
@@ -41,12 +49,14 @@ func (p *pool) search(ctx context.Context, do func(*ldap.Conn) error) error {
 		}
 		err = p.lend(ctx, conn, do)
 		if err == nil || !broken(err) {
+			p.note(ctx, nil)
 			p.putBack(conn)
 			return err
 		}
 		_ = conn.Close()
 		<-p.slots
 		if !reused || ctx.Err() != nil {
+			p.note(ctx, unavailable(err))
 			return err
 		}
 	}
@@ -106,8 +116,8 @@ func (p *pool) take(ctx context.Context) (conn *ldap.Conn, reused bool, err erro
 	if conn, err = p.connect(ctx); err == nil {
 		if err = p.lend(ctx, conn, p.begin); err != nil {
 			_ = conn.Close()
-			err = fmt.Errorf("%w: LDAP: %w", directory.ErrUnavailable, err)
-			p.note(err)
+			err = unavailable(err)
+			p.note(ctx, err)
 		}
 	}
 	if err != nil {
@@ -140,6 +150,10 @@ func (p *pool) begin(conn *ldap.Conn) error {
 			return fmt.Errorf("bind as bind_dn: %w", err)
 		}
 	}
+	return p.readBase(conn)
+}
+
+func (p *pool) readBase(conn *ldap.Conn) error {
 	result, err := conn.Search(&ldap.SearchRequest{BaseDN: p.cfg.BaseDN, Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{"1.1"}, SizeLimit: 1})
 	if err != nil {
 		return fmt.Errorf("read base_dn: %w", err)
@@ -165,7 +179,7 @@ func (p *pool) connect(ctx context.Context) (*ldap.Conn, error) {
 		conn, err := p.dial(ctx, p.cfg.URLs[at])
 		if err == nil {
 			p.mu.Lock()
-			p.next, p.trouble = at, nil
+			p.next = at
 			p.mu.Unlock()
 			return conn, nil
 		}
@@ -175,15 +189,51 @@ func (p *pool) connect(ctx context.Context) (*ldap.Conn, error) {
 		}
 	}
 	err := fmt.Errorf("%w: no LDAP server answers: %w", directory.ErrUnavailable, errors.Join(errs...))
-	p.note(err)
+	p.note(ctx, err)
 	return nil, err
 }
 
-func (p *pool) note(err error) {
+// note keeps what became of a question; nil: it was answered. Of one that nobody
+// waits for any more nothing is known.
+func (p *pool) note(ctx context.Context, err error) {
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.trouble = err
+	p.trouble, p.noted = err, p.cfg.Now()
 }
+
+const (
+	probeEvery   = 5 * time.Second  // where nobody asks
+	refusedEvery = 10 * time.Minute // where the bind is refused: too many tries could lock that account
+)
+
+// health returns why the last question had no answer. Where the last one was a while
+// ago it has one asked, and does not wait: so it is known that the servers went away,
+// or came back, also when nobody signs in.
+func (p *pool) health() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	every := probeEvery
+	if ldap.IsErrorWithCode(p.trouble, ldap.LDAPResultInvalidCredentials) {
+		every = refusedEvery
+	}
+	if !p.closed && !p.probing && p.cfg.Now().Sub(p.noted) >= every {
+		p.probing = true
+		p.probes.Go(func() {
+			ctx, cancel := context.WithTimeout(p.ctx, p.cfg.Timeout)
+			defer cancel()
+			_ = p.search(ctx, p.readBase) // what becomes of it is noted
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.probing = false
+		})
+	}
+	return p.trouble
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: LDAP: %w", directory.ErrUnavailable, err) }
 
 func (p *pool) dial(ctx context.Context, text string) (*ldap.Conn, error) {
 	// A server that does not answer must leave time for the next.
@@ -234,6 +284,8 @@ func (p *pool) isClosed() bool {
 }
 
 func (p *pool) close() {
+	p.stop()
+	defer p.probes.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true

@@ -2520,6 +2520,7 @@ type PluginStatus struct {
 	Calls         map[string]*PluginCalls `protobuf:"bytes,14,rep,name=calls,proto3" json:"calls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by method
 	Path          string                  `protobuf:"bytes,15,opt,name=path,proto3" json:"path,omitempty"`
 	Sha256        string                  `protobuf:"bytes,16,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	ProblemSince  *timestamppb.Timestamp  `protobuf:"bytes,17,opt,name=problem_since,json=problemSince,proto3" json:"problem_since,omitempty"` // absent: there is none, or since when is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2664,6 +2665,13 @@ func (x *PluginStatus) GetSha256() string {
 		return x.Sha256
 	}
 	return ""
+}
+
+func (x *PluginStatus) GetProblemSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ProblemSince
+	}
+	return nil
 }
 
 // PluginCalls counts the calls of a method, since the daemon's start.
@@ -4449,7 +4457,7 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\bcounters\x18\x02 \x03(\v20.keywicket.control.v1.BridgeStatus.CountersEntryR\bcounters\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xfb\x04\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbc\x05\n" +
 	"\fPluginStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -4468,7 +4476,8 @@ const file_plugins_proto_controlv1_control_proto_rawDesc = "" +
 	"\fcapabilities\x18\r \x03(\tR\fcapabilities\x12C\n" +
 	"\x05calls\x18\x0e \x03(\v2-.keywicket.control.v1.PluginStatus.CallsEntryR\x05calls\x12\x12\n" +
 	"\x04path\x18\x0f \x01(\tR\x04path\x12\x16\n" +
-	"\x06sha256\x18\x10 \x01(\tR\x06sha256\x1a[\n" +
+	"\x06sha256\x18\x10 \x01(\tR\x06sha256\x12?\n" +
+	"\rproblem_since\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\fproblemSince\x1a[\n" +
 	"\n" +
 	"CallsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x127\n" +
@@ -4755,104 +4764,105 @@ var file_plugins_proto_controlv1_control_proto_depIdxs = []int32{
 	70, // 33: keywicket.control.v1.PluginStatus.until:type_name -> google.protobuf.Timestamp
 	70, // 34: keywicket.control.v1.PluginStatus.last_error_at:type_name -> google.protobuf.Timestamp
 	69, // 35: keywicket.control.v1.PluginStatus.calls:type_name -> keywicket.control.v1.PluginStatus.CallsEntry
-	71, // 36: keywicket.control.v1.PluginCalls.mean:type_name -> google.protobuf.Duration
-	71, // 37: keywicket.control.v1.PluginCalls.longest:type_name -> google.protobuf.Duration
-	46, // 38: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
-	70, // 39: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
-	70, // 40: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
-	52, // 41: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
-	52, // 42: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
-	2,  // 43: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	54, // 44: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
-	70, // 45: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
-	0,  // 46: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
-	57, // 47: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
-	2,  // 48: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	70, // 49: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
-	17, // 50: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
-	60, // 51: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
-	2,  // 52: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
-	70, // 53: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
-	62, // 54: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
-	64, // 55: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
-	62, // 56: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
-	39, // 57: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
-	41, // 58: keywicket.control.v1.PluginStatus.CallsEntry.value:type_name -> keywicket.control.v1.PluginCalls
-	3,  // 59: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
-	5,  // 60: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
-	9,  // 61: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
-	10, // 62: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
-	9,  // 63: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
-	9,  // 64: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
-	12, // 65: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
-	9,  // 66: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
-	13, // 67: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
-	15, // 68: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
-	55, // 69: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
-	58, // 70: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
-	30, // 71: keywicket.control.v1.Sessions.List:input_type -> keywicket.control.v1.ListSessionsRequest
-	32, // 72: keywicket.control.v1.Sessions.ListEndings:input_type -> keywicket.control.v1.ListEndingsRequest
-	20, // 73: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
-	19, // 74: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
-	21, // 75: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
-	22, // 76: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
-	23, // 77: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
-	19, // 78: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
-	19, // 79: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	26, // 80: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
-	19, // 81: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
-	28, // 82: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
-	61, // 83: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
-	65, // 84: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
-	7,  // 85: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
-	8,  // 86: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
-	35, // 87: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
-	42, // 88: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
-	44, // 89: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
-	47, // 90: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
-	48, // 91: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
-	49, // 92: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
-	50, // 93: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
-	4,  // 94: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
-	6,  // 95: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
-	11, // 96: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 97: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 98: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
-	11, // 99: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
-	4,  // 100: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
-	11, // 101: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
-	14, // 102: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
-	16, // 103: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
-	56, // 104: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
-	59, // 105: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
-	31, // 106: keywicket.control.v1.Sessions.List:output_type -> keywicket.control.v1.Session
-	33, // 107: keywicket.control.v1.Sessions.ListEndings:output_type -> keywicket.control.v1.ListEndingsResponse
-	18, // 108: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
-	18, // 109: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
-	18, // 110: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
-	18, // 111: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
-	18, // 112: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
-	24, // 113: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
-	25, // 114: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
-	27, // 115: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
-	18, // 116: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
-	29, // 117: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
-	63, // 118: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
-	66, // 119: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
-	6,  // 120: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
-	4,  // 121: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
-	36, // 122: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
-	43, // 123: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
-	45, // 124: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
-	45, // 125: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
-	45, // 126: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
-	53, // 127: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
-	51, // 128: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
-	94, // [94:129] is the sub-list for method output_type
-	59, // [59:94] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	70, // 36: keywicket.control.v1.PluginStatus.problem_since:type_name -> google.protobuf.Timestamp
+	71, // 37: keywicket.control.v1.PluginCalls.mean:type_name -> google.protobuf.Duration
+	71, // 38: keywicket.control.v1.PluginCalls.longest:type_name -> google.protobuf.Duration
+	46, // 39: keywicket.control.v1.ListKeysResponse.keys:type_name -> keywicket.control.v1.RootKey
+	70, // 40: keywicket.control.v1.RootKey.created:type_name -> google.protobuf.Timestamp
+	70, // 41: keywicket.control.v1.RadiusPacket.time:type_name -> google.protobuf.Timestamp
+	52, // 42: keywicket.control.v1.RadiusPacket.attributes:type_name -> keywicket.control.v1.RadiusAttribute
+	52, // 43: keywicket.control.v1.RadiusPacket.reply:type_name -> keywicket.control.v1.RadiusAttribute
+	2,  // 44: keywicket.control.v1.RadiusPacket.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	54, // 45: keywicket.control.v1.BackupResponse.summary:type_name -> keywicket.control.v1.BackupSummary
+	70, // 46: keywicket.control.v1.BackupSummary.time:type_name -> google.protobuf.Timestamp
+	0,  // 47: keywicket.control.v1.AccountAppPasswords.app_passwords:type_name -> keywicket.control.v1.AppPassword
+	57, // 48: keywicket.control.v1.AccountAppPasswords.deleted:type_name -> keywicket.control.v1.DeletedTry
+	2,  // 49: keywicket.control.v1.DeletedTry.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	70, // 50: keywicket.control.v1.DeletedTry.deleted:type_name -> google.protobuf.Timestamp
+	17, // 51: keywicket.control.v1.DeletedTry.last:type_name -> keywicket.control.v1.Attempt
+	60, // 52: keywicket.control.v1.AccountReview.findings:type_name -> keywicket.control.v1.Finding
+	2,  // 53: keywicket.control.v1.Finding.app_password:type_name -> keywicket.control.v1.AppPasswordRef
+	70, // 54: keywicket.control.v1.Finding.time:type_name -> google.protobuf.Timestamp
+	62, // 55: keywicket.control.v1.ImportRequest.accounts:type_name -> keywicket.control.v1.ImportAccount
+	64, // 56: keywicket.control.v1.ImportResponse.faults:type_name -> keywicket.control.v1.ImportFault
+	62, // 57: keywicket.control.v1.ExportResponse.accounts:type_name -> keywicket.control.v1.ImportAccount
+	39, // 58: keywicket.control.v1.StatusResponse.BridgesEntry.value:type_name -> keywicket.control.v1.BridgeStatus
+	41, // 59: keywicket.control.v1.PluginStatus.CallsEntry.value:type_name -> keywicket.control.v1.PluginCalls
+	3,  // 60: keywicket.control.v1.AppPasswords.Create:input_type -> keywicket.control.v1.CreateRequest
+	5,  // 61: keywicket.control.v1.AppPasswords.List:input_type -> keywicket.control.v1.ListRequest
+	9,  // 62: keywicket.control.v1.AppPasswords.Delete:input_type -> keywicket.control.v1.AppPasswordRequest
+	10, // 63: keywicket.control.v1.AppPasswords.DeleteAll:input_type -> keywicket.control.v1.DeleteAllRequest
+	9,  // 64: keywicket.control.v1.AppPasswords.Suspend:input_type -> keywicket.control.v1.AppPasswordRequest
+	9,  // 65: keywicket.control.v1.AppPasswords.Resume:input_type -> keywicket.control.v1.AppPasswordRequest
+	12, // 66: keywicket.control.v1.AppPasswords.Rotate:input_type -> keywicket.control.v1.RotateRequest
+	9,  // 67: keywicket.control.v1.AppPasswords.Repin:input_type -> keywicket.control.v1.AppPasswordRequest
+	13, // 68: keywicket.control.v1.AppPasswords.Verify:input_type -> keywicket.control.v1.VerifyRequest
+	15, // 69: keywicket.control.v1.AppPasswords.ListAttempts:input_type -> keywicket.control.v1.ListAttemptsRequest
+	55, // 70: keywicket.control.v1.AppPasswords.ListAll:input_type -> keywicket.control.v1.ListAllRequest
+	58, // 71: keywicket.control.v1.AppPasswords.Review:input_type -> keywicket.control.v1.ReviewRequest
+	30, // 72: keywicket.control.v1.Sessions.List:input_type -> keywicket.control.v1.ListSessionsRequest
+	32, // 73: keywicket.control.v1.Sessions.ListEndings:input_type -> keywicket.control.v1.ListEndingsRequest
+	20, // 74: keywicket.control.v1.Accounts.Add:input_type -> keywicket.control.v1.AddAccountRequest
+	19, // 75: keywicket.control.v1.Accounts.Get:input_type -> keywicket.control.v1.AccountRequest
+	21, // 76: keywicket.control.v1.Accounts.List:input_type -> keywicket.control.v1.ListAccountsRequest
+	22, // 77: keywicket.control.v1.Accounts.SetEnabled:input_type -> keywicket.control.v1.SetEnabledRequest
+	23, // 78: keywicket.control.v1.Accounts.SetMainPassword:input_type -> keywicket.control.v1.SetMainPasswordRequest
+	19, // 79: keywicket.control.v1.Accounts.Delete:input_type -> keywicket.control.v1.AccountRequest
+	19, // 80: keywicket.control.v1.Accounts.EnrollTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	26, // 81: keywicket.control.v1.Accounts.ConfirmTwoStep:input_type -> keywicket.control.v1.ConfirmTwoStepRequest
+	19, // 82: keywicket.control.v1.Accounts.TurnOffTwoStep:input_type -> keywicket.control.v1.AccountRequest
+	28, // 83: keywicket.control.v1.Accounts.CheckCode:input_type -> keywicket.control.v1.CheckCodeRequest
+	61, // 84: keywicket.control.v1.Accounts.Import:input_type -> keywicket.control.v1.ImportRequest
+	65, // 85: keywicket.control.v1.Accounts.Export:input_type -> keywicket.control.v1.ExportRequest
+	7,  // 86: keywicket.control.v1.Self.List:input_type -> keywicket.control.v1.ListOwnRequest
+	8,  // 87: keywicket.control.v1.Self.Create:input_type -> keywicket.control.v1.CreateOwnRequest
+	35, // 88: keywicket.control.v1.Daemon.Status:input_type -> keywicket.control.v1.StatusRequest
+	42, // 89: keywicket.control.v1.Daemon.Reload:input_type -> keywicket.control.v1.ReloadRequest
+	44, // 90: keywicket.control.v1.Daemon.ListKeys:input_type -> keywicket.control.v1.ListKeysRequest
+	47, // 91: keywicket.control.v1.Daemon.RotateKey:input_type -> keywicket.control.v1.RotateKeyRequest
+	48, // 92: keywicket.control.v1.Daemon.RetireKey:input_type -> keywicket.control.v1.RetireKeyRequest
+	49, // 93: keywicket.control.v1.Daemon.Backup:input_type -> keywicket.control.v1.BackupRequest
+	50, // 94: keywicket.control.v1.Daemon.WatchRadius:input_type -> keywicket.control.v1.WatchRadiusRequest
+	4,  // 95: keywicket.control.v1.AppPasswords.Create:output_type -> keywicket.control.v1.CreateResponse
+	6,  // 96: keywicket.control.v1.AppPasswords.List:output_type -> keywicket.control.v1.ListResponse
+	11, // 97: keywicket.control.v1.AppPasswords.Delete:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 98: keywicket.control.v1.AppPasswords.DeleteAll:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 99: keywicket.control.v1.AppPasswords.Suspend:output_type -> keywicket.control.v1.ChangedResponse
+	11, // 100: keywicket.control.v1.AppPasswords.Resume:output_type -> keywicket.control.v1.ChangedResponse
+	4,  // 101: keywicket.control.v1.AppPasswords.Rotate:output_type -> keywicket.control.v1.CreateResponse
+	11, // 102: keywicket.control.v1.AppPasswords.Repin:output_type -> keywicket.control.v1.ChangedResponse
+	14, // 103: keywicket.control.v1.AppPasswords.Verify:output_type -> keywicket.control.v1.VerifyResponse
+	16, // 104: keywicket.control.v1.AppPasswords.ListAttempts:output_type -> keywicket.control.v1.ListAttemptsResponse
+	56, // 105: keywicket.control.v1.AppPasswords.ListAll:output_type -> keywicket.control.v1.AccountAppPasswords
+	59, // 106: keywicket.control.v1.AppPasswords.Review:output_type -> keywicket.control.v1.AccountReview
+	31, // 107: keywicket.control.v1.Sessions.List:output_type -> keywicket.control.v1.Session
+	33, // 108: keywicket.control.v1.Sessions.ListEndings:output_type -> keywicket.control.v1.ListEndingsResponse
+	18, // 109: keywicket.control.v1.Accounts.Add:output_type -> keywicket.control.v1.Account
+	18, // 110: keywicket.control.v1.Accounts.Get:output_type -> keywicket.control.v1.Account
+	18, // 111: keywicket.control.v1.Accounts.List:output_type -> keywicket.control.v1.Account
+	18, // 112: keywicket.control.v1.Accounts.SetEnabled:output_type -> keywicket.control.v1.Account
+	18, // 113: keywicket.control.v1.Accounts.SetMainPassword:output_type -> keywicket.control.v1.Account
+	24, // 114: keywicket.control.v1.Accounts.Delete:output_type -> keywicket.control.v1.DeleteAccountResponse
+	25, // 115: keywicket.control.v1.Accounts.EnrollTwoStep:output_type -> keywicket.control.v1.EnrollTwoStepResponse
+	27, // 116: keywicket.control.v1.Accounts.ConfirmTwoStep:output_type -> keywicket.control.v1.ConfirmTwoStepResponse
+	18, // 117: keywicket.control.v1.Accounts.TurnOffTwoStep:output_type -> keywicket.control.v1.Account
+	29, // 118: keywicket.control.v1.Accounts.CheckCode:output_type -> keywicket.control.v1.CheckCodeResponse
+	63, // 119: keywicket.control.v1.Accounts.Import:output_type -> keywicket.control.v1.ImportResponse
+	66, // 120: keywicket.control.v1.Accounts.Export:output_type -> keywicket.control.v1.ExportResponse
+	6,  // 121: keywicket.control.v1.Self.List:output_type -> keywicket.control.v1.ListResponse
+	4,  // 122: keywicket.control.v1.Self.Create:output_type -> keywicket.control.v1.CreateResponse
+	36, // 123: keywicket.control.v1.Daemon.Status:output_type -> keywicket.control.v1.StatusResponse
+	43, // 124: keywicket.control.v1.Daemon.Reload:output_type -> keywicket.control.v1.ReloadResponse
+	45, // 125: keywicket.control.v1.Daemon.ListKeys:output_type -> keywicket.control.v1.ListKeysResponse
+	45, // 126: keywicket.control.v1.Daemon.RotateKey:output_type -> keywicket.control.v1.ListKeysResponse
+	45, // 127: keywicket.control.v1.Daemon.RetireKey:output_type -> keywicket.control.v1.ListKeysResponse
+	53, // 128: keywicket.control.v1.Daemon.Backup:output_type -> keywicket.control.v1.BackupResponse
+	51, // 129: keywicket.control.v1.Daemon.WatchRadius:output_type -> keywicket.control.v1.RadiusPacket
+	95, // [95:130] is the sub-list for method output_type
+	60, // [60:95] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_controlv1_control_proto_init() }
