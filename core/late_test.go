@@ -34,21 +34,26 @@ func TestLateStore(t *testing.T) {
 }
 
 // TestLateStoreSessions: a device that was switched off while the store was away is
-// not told that its sessions are over, so that it says so again when they are known.
+// not told that its sessions are over, so that it says so again when they are known;
+// nor is a client whose report says by the id alone which session it is of.
 func TestLateStoreSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nil)
 		_, text := f.addAlain()
 		must(t, f.report(session.Starts, "1", f.signIn("vpn1", text), session.Report{}))
+		must(t, f.report(session.Starts, "2", f.signIn("vpn1", text), session.Report{}))
 		must(t, f.Close())
 		f.store.fail(store.ErrUnavailable)
 		f.opt.LateStore = true
 		f.open()
 		all := func(session.Session) bool { return true }
 		wantKind(t, "away", f.ForgetSessions(f.ctx, "vpn1", all), core.KindUnavailable)
+		wantKind(t, "away", f.report(session.Stopped, "2", nil, session.Report{}), core.KindUnavailable)
 		f.store.fail(nil)
 		time.Sleep(5 * time.Second) // of the bubble's clock
 		synctest.Wait()
+		f.wantSessions(2)
+		must(t, f.report(session.Stopped, "2", nil, session.Report{}))
 		f.wantSessions(1)
 		must(t, f.ForgetSessions(f.ctx, "vpn1", all))
 		f.wantSessions(0)

@@ -23,6 +23,9 @@ func (e *Engine) newSessions() *session.Table {
 // so that nothing is kept of it; KindInvalid, that it does not say what happened to
 // which session. No report decides a sign-in but by Profile.Sessions.
 func (e *Engine) ReportSession(ctx context.Context, r session.Report) error {
+	if err := e.store.may(ctx); err != nil { // which sessions there are is not known yet
+		return storeError("report session", err)
+	}
 	r.Account, _ = NormalizeAccount(r.Account) // what nobody can be called is nobody's name
 	return sessionError("report session", e.sessions.Report(ctx, r))
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,7 +35,8 @@ type fixture struct {
 	ctx   context.Context
 	store *faultyStore
 	keys  *keyring.Keyring
-	close func() // writes what is left, as at an orderly end
+	close func()       // writes what is left, as at an orderly end
+	ahead atomic.Int64 // of the table's clock, nanoseconds
 
 	mu      sync.Mutex
 	gone    map[[8]byte]bool // app passwords that do not hold
@@ -82,7 +84,7 @@ func (f *fixture) open() {
 func (f *fixture) load() *session.Table {
 	f.t.Helper()
 	table := session.New(session.Options{
-		Store: f.store, Keyring: f.keys, Now: time.Now, Log: slog.New(slog.DiscardHandler), Standing: f.standing,
+		Store: f.store, Keyring: f.keys, Now: func() time.Time { return time.Now().Add(time.Duration(f.ahead.Load())) }, Log: slog.New(slog.DiscardHandler), Standing: f.standing,
 		Ended:   func(n session.Session) { f.note(func() { f.ended = append(f.ended, n) }) },
 		Damaged: func(key string) { f.note(func() { f.damaged = append(f.damaged, key) }) },
 	})
@@ -202,6 +204,7 @@ type faultyStore struct {
 	scans   int           // so many more work, if not 0
 	slow    time.Duration // that Apply takes at most before and after it has written
 	after   chan struct{} // Apply waits for it once it has written, if not nil
+	faults  int           // one in so many times Apply and Scan fail, if not 0; Apply also after it has written
 }
 
 func (s *faultyStore) refuse(err error) {
@@ -212,7 +215,7 @@ func (s *faultyStore) refuse(err error) {
 
 func (s *faultyStore) Apply(ctx context.Context, b store.Batch) (store.Revision, error) {
 	s.mu.Lock()
-	refused, hold, slow, after := s.refused, s.hold, s.slow, s.after
+	refused, hold, slow, after, faults := s.refused, s.hold, s.slow, s.after, s.faults
 	s.mu.Unlock()
 	if after != nil {
 		defer func() { <-after }()
@@ -227,6 +230,12 @@ func (s *faultyStore) Apply(ctx context.Context, b store.Batch) (store.Revision,
 	if refused != nil {
 		return 0, refused
 	}
+	if faults > 0 && rand.N(faults) == 0 {
+		if rand.N(2) == 0 {
+			_, _ = s.Store.Apply(ctx, b) // and the answer is lost
+		}
+		return 0, store.ErrUnavailable
+	}
 	return s.Store.Apply(ctx, b)
 }
 
@@ -237,6 +246,9 @@ func (s *faultyStore) Scan(ctx context.Context, prefix, after string, limit int)
 		if s.scans--; s.scans == 0 {
 			return nil, store.ErrUnavailable
 		}
+	}
+	if s.faults > 0 && rand.N(s.faults) == 0 {
+		return nil, store.ErrUnavailable
 	}
 	return s.Store.Scan(ctx, prefix, after, limit)
 }

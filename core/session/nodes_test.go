@@ -66,18 +66,20 @@ func (f *nodes) node(ctx context.Context, name string, delay time.Duration) *ses
 // end both, and the store.
 func TestNodesAgree(t *testing.T) {
 	for _, delay := range []time.Duration{1, 100 * time.Millisecond, 5 * time.Second} {
-		t.Run(fmt.Sprint(delay), func(t *testing.T) {
-			for range 20 {
-				tryNodes(t, func(t *testing.T, f *nodes) { nodesAgree(t, f, delay) })
-			}
-		})
+		for _, faults := range []int{0, 3} {
+			t.Run(fmt.Sprint(delay, faults), func(t *testing.T) {
+				for range 20 {
+					tryNodes(t, func(t *testing.T, f *nodes) { nodesAgree(t, f, delay, faults) })
+				}
+			})
+		}
 	}
 }
 
-func nodesAgree(t *testing.T, f *nodes, delay time.Duration) {
+func nodesAgree(t *testing.T, f *nodes, delay time.Duration, faults int) {
 	const ids, steps = 4, 200
 	nodes := []*session.Table{f.node(f.ctx, "a", delay), f.node(f.ctx, "b", delay)}
-	f.store.slow = 20 * time.Millisecond
+	f.store.slow, f.store.faults = 20*time.Millisecond, faults
 	octetsAt := func(table *session.Table) map[string]uint64 {
 		known := make(map[string]uint64)
 		for _, s := range table.List("") {
@@ -107,7 +109,10 @@ func nodesAgree(t *testing.T, f *nodes, delay time.Duration) {
 			r.Event = session.Stopped
 		}
 		r.Tokens = [][]byte{tokens[id]}
-		must(t, nodes[at].Report(f.ctx, r))
+		for nodes[at].Report(f.ctx, r) != nil { // its client goes to another one
+			time.Sleep(time.Second)
+			at = rand.N(len(nodes))
+		}
 		last[id], there[device] = at, step+1
 		if r.Event == session.Stopped {
 			delete(there, device)
@@ -115,6 +120,10 @@ func nodesAgree(t *testing.T, f *nodes, delay time.Duration) {
 		log = append(log, fmt.Sprintf("%v: node %d hears of event %d of %d: %d octets", r.At, at, r.Event, id, r.OctetsIn))
 	}
 	time.Sleep(2 * time.Minute) // all is written, and known to the other one
+	f.store.mu.Lock()
+	f.store.faults = 0
+	f.store.mu.Unlock()
+	time.Sleep(time.Minute)
 	synctest.Wait()
 	for name, table := range map[string]*session.Table{"a": nodes[0], "b": nodes[1], "the store": f.load()} {
 		if got := octetsAt(table); !maps.Equal(got, there) {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -77,7 +78,22 @@ func (t *Table) openRow(key rowKey, entry store.Entry) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newRowOf(key, &rec, entry.Revision), nil
+	r, now := newRowOf(key, &rec, entry.Revision), t.opt.Now()
+	notAfter(now, &r.Since, &r.seen)
+	if t.opt.Node == "" { // else it tells what is of later
+		notAfter(now, &r.at)
+	}
+	return r, nil
+}
+
+// notAfter corrects times that were written while the clock was ahead: a session would
+// be held to go on until then.
+func notAfter(now time.Time, all ...*time.Time) {
+	for _, each := range all {
+		if each.After(now) {
+			*each = now
+		}
+	}
 }
 
 // isOthers says whether another node heard of r last: what becomes of it, that one

@@ -215,6 +215,9 @@ func (t *Table) take(key rowKey, r Report, of token, name string) (account strin
 	if (tied || known == nil) && t.over.has(key, of, r.Event == GoesOn, r.At, now) {
 		if r.Event == Stopped {
 			t.over.tell(key)
+			if t.opt.Node != "" { // it may be in the store by another one
+				t.writes.note(key, true)
+			}
 		}
 		return of.Account, true
 	}
@@ -251,59 +254,6 @@ func (t *Table) take(key rowKey, r Report, of token, name string) (account strin
 	return known.Account, true
 }
 
-// add makes room for a session and adds it. t.mu is held.
-func (t *Table) add(added *row) {
-	var oldest *row
-	n := 0
-	for other := range t.accounts[added.Account] {
-		if other.of.is(added.of.Owner) {
-			n++
-			if other.request != nil {
-				continue // what is being ended is not lost sight of
-			}
-			if oldest == nil || other.seen.Before(oldest.seen) {
-				oldest = other
-			}
-		}
-	}
-	if n >= MaxPerAppPassword && oldest != nil {
-		t.lost++
-		t.remove(oldest)
-	}
-	if len(t.all) >= maxSessions {
-		t.thin()
-	}
-	t.all[added.key] = added
-	t.over.forget(added.key, added.of)
-	t.accounts.add(added.Account, added)
-	t.clients.add(added.Client, added)
-}
-
-// thin takes the oldest sessions from the client that has the most, so that
-// none can push out what others have. What is being ended goes last.
-func (t *Table) thin() {
-	var most map[*row]struct{}
-	for _, of := range t.clients {
-		if len(of) > len(most) {
-			most = of
-		}
-	}
-	late := func(r *row) int {
-		if r.request != nil {
-			return 1
-		}
-		return 0
-	}
-	order := func(a, b *row) int { return cmp.Or(late(a)-late(b), a.seen.Compare(b.seen)) }
-	for _, old := range slices.SortedFunc(maps.Keys(most), order)[:max(1, len(most)/64)] {
-		if old.request != nil {
-			old.request.lost = true
-		}
-		t.lost++
-		t.remove(old)
-	}
-}
-
 // remove takes a session out of everything, and out of the store unless it is
 // another node's. t.mu is held.
 func (t *Table) remove(gone *row) {
@@ -315,11 +265,12 @@ func (t *Table) remove(gone *row) {
 // discard has the record of a session removed that is not in the table any more.
 // Where others may write it, it is only what this node knows of.
 func (t *Table) discard(gone *row) {
-	if t.opt.Node == "" || gone.rev == 0 {
+	switch {
+	case t.opt.Node == "":
 		t.writes.note(gone.key, false)
-		return
+	case gone.rev > 0:
+		t.writes.stale[gone.key] = gone.rev
 	}
-	t.writes.stale[gone.key] = gone.rev
 }
 
 // drop takes a session out of the table, if it is there. t.mu is held.
@@ -342,22 +293,22 @@ func (t *Table) drop(gone *row) bool {
 // t.mu is held.
 func (t *Table) end(gone *row, told bool) {
 	t.over.add(gone, told, t.opt.Now())
-	t.remove(gone)
+	t.drop(gone)
+	t.discard(gone)
 	t.writes.note(gone.key, true)
 }
 
-// forget ends what a device had before it began anew, and returns the keys.
+// forget ends what a device had before it began anew, and returns the keys of all that
+// is over and not yet gone from the store: the device may have said so before, in vain.
 func (t *Table) forget(client string, of func(Session) bool) []rowKey {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var keys []rowKey
 	for gone := range maps.Clone(t.clients[client]) {
 		if of(gone.Session) {
 			t.end(gone, false)
-			keys = append(keys, gone.key)
 		}
 	}
-	return keys
+	return t.writes.without(t.all)
 }
 
 // expire removes sessions that were not reported for too long.

@@ -188,10 +188,14 @@ func TestForget(t *testing.T) {
 			}
 		}
 		f.store.refuse(store.ErrUnavailable)
-		if err := f.Forget(f.ctx, "vpn1", func(session.Session) bool { return true }); !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("store down: %v", err)
+		for range 2 {
+			if err := f.Forget(f.ctx, "vpn1", func(session.Session) bool { return true }); !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("store down: %v", err)
+			}
 		}
 		f.store.refuse(nil)
+		must(t, f.Forget(f.ctx, "vpn1", func(session.Session) bool { return true }))
+		f.want(3, f.load())
 	})
 }
 

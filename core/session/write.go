@@ -1,9 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +23,10 @@ const (
 	flushTime  = 10 * time.Second   // for the store to take it
 	flushBytes = store.MaxBatch / 2 // of values in a batch
 	scanPage   = 256                // records that are read at once
+
+	// maxBehind is with how many the store may be behind: all that there are, and as
+	// many that are over.
+	maxBehind = 2 * maxSessions
 )
 
 // writes are the sessions that are to be written, or removed from the store
@@ -44,7 +50,9 @@ func (w *writes) note(key rowKey, urgent bool) {
 		return
 	}
 	if !urgent {
-		w.lazy[key] = struct{}{}
+		if len(w.lazy) < maxBehind {
+			w.lazy[key] = struct{}{}
+		}
 		return
 	}
 	delete(w.lazy, key)
@@ -69,15 +77,30 @@ func (w *writes) has(key rowKey) bool {
 	return false
 }
 
+// without returns the keys that are to be written or removed and are not among known.
+func (w *writes) without(known map[rowKey]*row) []rowKey {
+	keys := slices.Collect(maps.Keys(w.stale))
+	for _, m := range []map[rowKey]struct{}{w.urgent, w.lazy, w.now} {
+		for key := range m {
+			if known[key] == nil {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
+}
+
 // written returns once what is known of keys is in the store.
 func (t *Table) written(ctx context.Context, keys ...rowKey) error {
 	t.mu.Lock()
 	wait := false
 	for _, key := range keys {
+		_, stale := t.writes.stale[key]
 		if t.writes.has(key) {
 			t.writes.note(key, true)
 			wait = true
 		}
+		wait = wait || stale
 	}
 	if !wait {
 		t.mu.Unlock()
@@ -126,10 +149,9 @@ func (t *Table) write(ctx context.Context, lazy bool) error {
 	defer t.writes.one.Unlock()
 	if lazy {
 		t.tellDamaged()
-		t.removeStale(ctx)
 	}
 	ops, keys, waiting := t.takeWrites(lazy)
-	var firstErr error
+	firstErr := t.removeStale(ctx)
 	for at := 0; at < len(ops); {
 		n, size := 0, 0
 		for n < store.MaxOps && at+n < len(ops) && size < flushBytes {
@@ -183,24 +205,44 @@ func (t *Table) takeWrites(lazy bool) (ops store.Batch, keys []rowKey, waiting [
 }
 
 // removeStale removes the records of sessions that are over, unless another node has
-// written them since. What it cannot remove is over, at the latest, once the intervals
-// of its client have passed.
-func (t *Table) removeStale(ctx context.Context) {
+// written them since. It returns the first error, and goes on after it.
+func (t *Table) removeStale(ctx context.Context) (firstErr error) {
 	t.mu.Lock()
 	var ops store.Batch
 	for key, rev := range t.writes.stale {
-		ops = append(ops, store.Op{Action: store.Delete, Key: key.record(), IfRevision: rev})
+		if _, is := t.writes.now[key]; !is { // else it is about to be written or removed
+			ops = append(ops, store.Op{Action: store.Delete, Key: key.record(), IfRevision: rev})
+			delete(t.writes.stale, key)
+		}
 	}
-	clear(t.writes.stale)
 	t.mu.Unlock()
 	for some := range slices.Chunk(ops, store.MaxOps) {
-		if _, err := t.opt.Store.Apply(ctx, some); !errors.Is(err, store.ErrConflict) {
+		_, err := t.opt.Store.Apply(ctx, some)
+		if !errors.Is(err, store.ErrConflict) {
+			firstErr = cmp.Or(firstErr, t.staleAgain(some, err))
 			continue
 		}
 		for i := range some { // those that can be
-			_, _ = t.opt.Store.Apply(ctx, some[i:i+1])
+			_, err := t.opt.Store.Apply(ctx, some[i:i+1])
+			firstErr = cmp.Or(firstErr, t.staleAgain(some[i:i+1], err))
 		}
 	}
+	return firstErr
+}
+
+// staleAgain has removed the next time what err kept from being removed, but for what
+// was written since: that is no error.
+func (t *Table) staleAgain(ops store.Batch, err error) error {
+	if err == nil || errors.Is(err, store.ErrConflict) {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, op := range ops {
+		key, _ := keyOfRecord(op.Key)
+		t.writes.stale[key] = max(t.writes.stale[key], op.IfRevision)
+	}
+	return fmt.Errorf("remove sessions: %w", err)
 }
 
 // tellDamaged tells of the records that are about to be removed.
@@ -214,11 +256,15 @@ func (t *Table) tellDamaged() {
 	}
 }
 
+// writeAgain has written the next time what could not be written. Where others may
+// write it, what is over is removed only as it was known: stale has it.
 func (t *Table) writeAgain(keys []rowKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, key := range keys {
-		t.writes.note(key, false)
+		if t.opt.Node == "" || t.all[key] != nil {
+			t.writes.note(key, false)
+		}
 	}
 }
 
@@ -235,6 +281,9 @@ func (t *Table) wroteAt(rev store.Revision, keys []rowKey) {
 	for _, key := range keys {
 		known := t.all[key]
 		if known == nil {
+			if t.writes.stale[key] < rev {
+				delete(t.writes.stale, key)
+			}
 			continue
 		}
 		known.rev = max(known.rev, rev)
