@@ -308,20 +308,24 @@ func TestR17ConstantWork(t *testing.T) {
 	}
 	for _, m := range challengeMethods() {
 		shortest := map[string]time.Duration{}
-		for range 300 {
-			for _, name := range []string{alain, "nobody"} {
-				a := core.Attempt{Account: name, Proof: responseOf(m, otherText(t)), Service: "radius/vpn1"}
-				begun := time.Now()
-				_, _ = f.Verify(f.ctx, a)
-				if took := time.Since(begun); shortest[name] == 0 || took < shortest[name] {
-					shortest[name] = took
+		ratio := 0.0
+		for range 20 { // a busy machine needs more of them
+			for range 300 {
+				for _, name := range []string{alain, "nobody"} {
+					a := core.Attempt{Account: name, Proof: responseOf(m, otherText(t)), Service: "radius/vpn1"}
+					begun := time.Now()
+					_, _ = f.Verify(f.ctx, a)
+					if took := time.Since(begun); shortest[name] == 0 || took < shortest[name] {
+						shortest[name] = took
+					}
 				}
 			}
+			if ratio = float64(shortest["nobody"]) / float64(shortest[alain]); ratio > 0.7 && ratio < 1.4 {
+				break
+			}
 		}
-		if ratio := float64(shortest["nobody"]) / float64(shortest[alain]); ratio < 0.7 || ratio > 1.4 {
-			t.Errorf("%s: %v", m, shortest)
-		} else {
-			t.Logf("%s: %v", m, shortest)
+		if t.Logf("%s: %v", m, shortest); ratio < 0.7 || ratio > 1.4 {
+			t.Errorf("%s: the ratio is %.2f", m, ratio)
 		}
 	}
 }
