@@ -32,6 +32,7 @@ type site struct {
 	radius string // address of the running daemon
 
 	accounting string // the same for accounting, where it has any
+	host       string // that the daemon runs on, if not this one; see onHost
 }
 
 // newSite makes a site and starts nothing. Refusals are not delayed, so that
@@ -117,6 +118,9 @@ func (s *site) launch() *process {
 	must(s.t, err)
 	defer log.Close()
 	c := exec.Command("keywicket", "serve", "--config", s.config())
+	if s.host != "" {
+		c = exec.Command("unshare", append([]string{"--uts", "sh", "-c", `echo "$0" > /proc/sys/kernel/hostname && exec "$@"`, s.host}, c.Args...)...)
+	}
 	c.Stderr = log
 	return start(s.t, c)
 }
