@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/keywicket/keywicket/bridges/radius"
 	"github.com/keywicket/keywicket/core/config"
+	"github.com/keywicket/keywicket/core/keyring"
 	"github.com/keywicket/keywicket/core/pluginhost"
 )
 
@@ -58,25 +60,56 @@ func (a *app) configCheck() *cobra.Command {
 // here. It is no fault: the disk may not be mounted, and the file be meant for another host. A
 // credential is there only while the daemon is.
 func notHere(f *config.File) (warnings config.Faults) {
+	warn := func(text string, key ...string) { warnings = append(warnings, f.Fault(text, key...)) }
 	info, err := os.Stat(f.DataDir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		warnings = append(warnings, f.Fault(f.DataDir+" is not there, and the daemon does not start without it; is its disk mounted?", "data_dir"))
+		warn(f.DataDir+" is not there, and the daemon does not start without it; is its disk mounted?", "data_dir")
 	case err == nil && !info.IsDir():
-		warnings = append(warnings, f.Fault(f.DataDir+" is no folder, and the daemon does not start with it", "data_dir"))
+		warn(f.DataDir+" is no folder, and the daemon does not start with it", "data_dir")
 	}
-	if _, err := os.Stat(f.Keyring); errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(f.Keyring, "/run/credentials/") {
-		warnings = append(warnings, f.Fault(f.Keyring+" is not there, and the daemon does not start without it; restore it from its copy", "keyring"))
+	switch _, err := keyring.ReadFile(f.Keyring); {
+	case err == nil, errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(f.Keyring, "/run/credentials/"):
+	case errors.Is(err, fs.ErrNotExist):
+		warn(f.Keyring+" is not there, and the daemon does not start without it; restore it from its copy", "keyring")
+	case errors.Is(err, fs.ErrPermission):
+		warn("this user may not read it, and the daemon must: "+err.Error(), "keyring")
+	default:
+		warn("the daemon does not start with it: "+err.Error(), "keyring")
+	}
+	if info, err := os.Stat(f.Audit.Path); err == nil && !info.IsDir() {
+		warn(f.Audit.Path+" is no folder, and the daemon does not start with it", "audit", "path")
+	}
+	warnSocket(f.Control.Socket, "control", "socket", warn)
+	warnSocket(f.Control.SelfService, "control", "self_service", warn)
+	if f.PAM != nil {
+		warnSocket(f.PAM.Socket, "pam", "socket", warn)
 	}
 	for _, p := range f.Plugins {
 		switch sum, err := pluginhost.Sum(p.Path); {
 		case err != nil:
-			warnings = append(warnings, f.Fault("the plugin does not run: "+err.Error(), "plugin", p.Name, "path"))
+			warn("the plugin does not run: "+err.Error(), "plugin", p.Name, "path")
 		case sum != p.SHA256:
-			warnings = append(warnings, f.Fault(fmt.Sprintf("the plugin does not run: %s has another sum; if the change is meant, \"keywicket plugin pin %s\" writes the new line", p.Path, word(p.Path)), "plugin", p.Name, "sha256"))
+			warn(fmt.Sprintf("the plugin does not run: %s has another sum; if the change is meant, \"keywicket plugin pin %s\" writes the new line", p.Path, word(p.Path)), "plugin", p.Name, "sha256")
 		}
 	}
 	return warnings
+}
+
+// warnSocket tells where no socket can be made. The folders in /run are made by who
+// starts the daemon.
+func warnSocket(path, section, key string, warn func(string, ...string)) {
+	if path == "" {
+		return
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		warn(path+" is there and is no socket, and the daemon does not start with it; choose another path", section, key)
+	}
+	if dir := filepath.Dir(path); !strings.HasPrefix(dir, "/run/") {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			warn("the folder "+dir+" is not there, and the daemon does not start without it; make it, or choose another path", section, key)
+		}
+	}
 }
 
 // A faultJSON is one thing wrong at one line.

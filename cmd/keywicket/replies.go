@@ -1,12 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"syscall"
 
 	"github.com/keywicket/keywicket/bridges/radius"
 	"github.com/keywicket/keywicket/core"
@@ -44,25 +39,7 @@ func replyChecker(d *radius.Dictionary) func(core.Reply) error {
 // dictionaryMax bounds one file of a dictionary, in octets.
 const dictionaryMax = 4 << 20
 
-func readDictionary(path string) ([]byte, error) {
-	// Without O_NONBLOCK a named pipe would hold up the start for ever.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%w; let the daemon read it", err)
-	case err != nil:
-		return nil, fmt.Errorf("%w; make the file, or mend its path", err)
-	}
-	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(fmt.Errorf("%s is not a regular file", path), err)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, dictionaryMax+1))
-	if err == nil && len(text) > dictionaryMax {
-		err = fmt.Errorf("%s is larger than %d MiB", path, dictionaryMax>>20)
-	}
-	return text, err
-}
+func readDictionary(path string) ([]byte, error) { return config.ReadFile(path, dictionaryMax) }
 
 // replySets returns what groups and profiles add to an answer.
 func replySets(f *config.File, d *radius.Dictionary, faults *config.Faults) radius.Replies {

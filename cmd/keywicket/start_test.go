@@ -92,7 +92,7 @@ func startRows() map[string]startRow {
 		"keyring is a directory": {true, func(s *site) {
 			must(s.t, os.Remove(s.path("keyring")))
 			must(s.t, os.Mkdir(s.path("keyring"), 0o700))
-		}, 2, []string{"not a regular file"}},
+		}, 2, []string{"is a folder: name the file"}},
 		"data_dir missing": {false, func(s *site) { must(s.t, os.Remove(s.path("data"))) }, 1, []string{"is its disk mounted?"}},
 		"data_dir is a file": {false, func(s *site) {
 			must(s.t, os.Remove(s.path("data")))

@@ -3,9 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/pelletier/go-toml/v2"
@@ -19,21 +17,17 @@ const fileMax = 16 << 20
 // the caller can find those that only it finds, and tell all at once; it is nil
 // where the file is not TOML.
 func Load(path string) (*File, error) {
-	file, err := os.Open(path)
+	file, info, err := openAny(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
 	defer func() { _ = file.Close() }() // only read from
-	info, err := file.Stat()
+	if info.IsDir() {
+		return nil, fmt.Errorf("read the configuration: %w", inFolder(path))
+	}
+	text, err := readMost(file, fileMax)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, fileMax+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read the configuration: %w", err)
-	case len(text) > fileMax:
-		return nil, fmt.Errorf("read the configuration: %s is larger than %d MiB", path, fileMax>>20)
 	}
 	// Absolute, so that a later change of the working folder moves no path.
 	whole, err := filepath.Abs(path)

@@ -47,6 +47,9 @@ func (t *table) resolve(name, path string) string {
 	case !isPrintable(path):
 		t.fault(name, "the path %s has a character that can't be seen; write it without", quoted(path))
 		return ""
+	case strings.HasPrefix(path, "~/"), strings.HasPrefix(path, "$"):
+		t.fault(name, "the path %s stands here as it is, as no shell reads it; write the whole path", quoted(path))
+		return ""
 	case filepath.IsAbs(path):
 		return filepath.Clean(path)
 	}

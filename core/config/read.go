@@ -141,7 +141,9 @@ func (t *table) methods(name string, def ...string) []string {
 	var methods []string
 	for _, method := range t.list(name, `["cleartext"]`) {
 		words := []string{MethodCleartext, MethodCHAP, MethodMSCHAPv2}
-		if !slices.Contains(words, method.text) {
+		if strings.EqualFold(method.text, "pap") {
+			t.itemFault(name, method, "PAP is called %q here", MethodCleartext)
+		} else if !slices.Contains(words, method.text) {
 			t.itemFault(name, method, "%s is not known; take %s", quoted(method.text), alternatives(words))
 		}
 		methods = append(methods, method.text)

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"syscall"
 	"time"
 )
 
@@ -119,22 +116,12 @@ func oddity(secret []byte) string {
 // an error that says what to do. One that everybody may read is a warning:
 // see Warnings.
 func ReadSecret(path string) ([]byte, error) {
-	// Without O_NONBLOCK a named pipe would hold up the start for ever.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%w; chmod 640 it with the group of the daemon, and let that group through its folders", err)
-	case err != nil:
-		return nil, fmt.Errorf("%w; make the file, or mend its path", err)
+	file, info, err := openFile(path)
+	if err != nil {
+		return nil, err
 	}
 	defer func() { _ = file.Close() }() // only read from
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file; give the path of a file that holds the secret", path)
-	case info.Mode().Perm()&0o002 != 0:
+	if info.Mode().Perm()&0o002 != 0 {
 		return nil, fmt.Errorf("%s has mode %04o, so that everybody on this host can change the secret; chmod 600 it, or chmod 640 with the group of the daemon",
 			path, info.Mode().Perm())
 	}

@@ -197,15 +197,19 @@ func (t *table) duration(name string, def, low, high time.Duration) time.Duratio
 	if !ok {
 		return def
 	}
+	example := `"365d"`
+	if def > 0 {
+		example = formatDuration(def)
+	}
 	s, ok := value.(string)
 	if !ok {
-		t.wrongType(name, value, "text with a unit", `"90m"`)
+		t.wrongType(name, value, "text with a unit", example)
 		return def
 	}
 	d, err := ParseDuration(s)
 	switch {
 	case err != nil:
-		t.fault(name, "%s is not a duration; write a number and a unit (s, m, h, d or w), like \"90m\" or \"365d\"", quoted(s))
+		t.fault(name, "%s is not a duration; write a number and a unit (s, m, h, d or w), like %s", quoted(s), example)
 	case d < low:
 		t.fault(name, "%s is too short; take at least %s", quoted(s), formatDuration(low))
 	case d > high:
@@ -291,7 +295,7 @@ func (t *table) named(name string, check func(string) string) []*table {
 	for _, each := range slices.Sorted(maps.Keys(all.values)) {
 		values, ok := all.values[each].(map[string]any)
 		if !ok {
-			all.fault(each, "this is %s and must be a table; write it as [%s]", typeName(all.values[each]), dotted(all.key(each)))
+			all.fault(each, "this is %s, and what stands under %s is a table with a name; write [%[2]s.NAME], and its keys below that line", typeName(all.values[each]), dotted(all.path))
 			continue
 		}
 		if wrong := check(each); wrong != "" {

@@ -50,6 +50,9 @@ func ReadFile(path string) (*Keyring, error) {
 
 // checkFile says what is wrong with the file itself for a process of uid.
 func checkFile(path string, info os.FileInfo, uid int) error {
+	if info.Mode().IsDir() {
+		return fmt.Errorf("the keyring %s is a folder: name the file", path)
+	}
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("the keyring %s is not a regular file", path)
 	}

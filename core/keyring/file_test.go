@@ -79,7 +79,7 @@ func TestReadFileRefuses(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		filepath.Join(dir, "missing"):    "no such file",
-		dir:                              "not a regular file",
+		dir:                              "is a folder: name the file",
 		pipe:                             "not a regular file",
 		"/dev/null":                      "not a regular file",
 		write("world", good, 0o644):      "has mode 0644, so that others may get at the keys: chmod 600 " + filepath.Join(dir, "world"),
