@@ -238,7 +238,7 @@ func (r *request) sessionReport(event session.Event) (session.Report, bool) {
 		At: r.arrived.Add(-min(p.seconds(attrAcctDelayTime), maxDelayTime)), For: p.seconds(attrAcctSessionTime),
 		Every: p.seconds(attrAcctInterimInterval),
 	}
-	if a.Every == 0 {
+	if a.Every == 0 && event == session.GoesOn { // it does report in between, as it was told to
 		a.Every = r.client.interim
 	}
 	for i := range p.n {

@@ -89,11 +89,12 @@ func (r *row) take(said Report, of token, now time.Time) {
 	r.seen = now
 }
 
-// watch learns from the time between two reports. The first one says nothing:
-// clients report once more as soon as the device has its address.
+// watch learns from the time between two reports. The first one says nothing: clients
+// report once more as soon as the device has its address. Nor does a short one, before
+// there were many: some report only what is new, and a report may come twice.
 func (r *row) watch(gap time.Duration) {
 	r.gaps++
-	if r.gaps > 1 {
+	if r.gaps > manyGaps || r.gaps > 1 && gap >= shortGap {
 		r.every = max(r.every, min(max(gap, minEvery), maxEvery))
 	}
 }

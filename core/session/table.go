@@ -37,6 +37,8 @@ const (
 	lifetime      = 24 * time.Hour
 	minEvery      = time.Minute
 	maxEvery      = 8 * time.Hour
+	shortGap      = 45 * time.Second // less than an interval is: RFC 2869, section 5.16, wants a minute
+	manyGaps      = 5
 )
 
 // ErrUntied says that nothing ties the session to an app password, so that

@@ -144,13 +144,15 @@ func TestExpires(t *testing.T) {
 		within  time.Duration
 		outside time.Duration
 	}{
-		"nothing is known":         {0, nil, 24 * time.Hour, 24*time.Hour + 2*time.Minute},
-		"one report says nothing":  {0, []time.Duration{time.Second}, 24 * time.Hour, 24*time.Hour + 2*time.Minute},
-		"it was said":              {10 * time.Minute, nil, 31 * time.Minute, 33 * time.Minute},
-		"it was watched":           {0, []time.Duration{time.Second, 5 * time.Minute}, 16 * time.Minute, 18 * time.Minute},
-		"the longer one counts":    {time.Minute, []time.Duration{time.Second, 3 * time.Minute, time.Minute}, 10 * time.Minute, 12 * time.Minute},
-		"what is said is bounded":  {90 * 24 * time.Hour, nil, 24 * time.Hour, 25 * time.Hour},
-		"what was watched as well": {0, []time.Duration{time.Second, time.Millisecond}, 4 * time.Minute, 6 * time.Minute},
+		"nothing is known":          {0, nil, 24 * time.Hour, 24*time.Hour + 2*time.Minute},
+		"one report says nothing":   {0, []time.Duration{time.Second}, 24 * time.Hour, 24*time.Hour + 2*time.Minute},
+		"it was said":               {10 * time.Minute, nil, 31 * time.Minute, 33 * time.Minute},
+		"it was watched":            {0, []time.Duration{time.Second, 5 * time.Minute}, 16 * time.Minute, 18 * time.Minute},
+		"the longer one counts":     {time.Minute, []time.Duration{time.Second, 3 * time.Minute, time.Minute}, 10 * time.Minute, 12 * time.Minute},
+		"what is said is bounded":   {90 * 24 * time.Hour, nil, 24 * time.Hour, 25 * time.Hour},
+		"a report that came twice":  {0, []time.Duration{time.Minute, time.Millisecond}, 24 * time.Hour, 24*time.Hour + 3*time.Minute},
+		"two addresses, one by one": {0, []time.Duration{time.Second, 30 * time.Second, time.Second}, 24 * time.Hour, 24*time.Hour + 2*time.Minute},
+		"what was watched as well":  {0, slices.Repeat([]time.Duration{20 * time.Second}, 6), 4 * time.Minute, 6 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			try(t, func(t *testing.T, f *fixture) {
