@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/keywicket/keywicket/core/internal/table"
 	"github.com/keywicket/keywicket/core/prefetch"
 	"github.com/keywicket/keywicket/core/store"
 )
@@ -39,7 +40,7 @@ type nameHash uint64
 
 type cacheShard struct {
 	mu      sync.Mutex
-	table   cacheTable
+	table   table.Table[*account]
 	ring    []*account // the same, in no order that matters
 	hand    int        // where in ring the next one to go is looked for
 	size    int
@@ -85,7 +86,7 @@ func (c *cache) lock(hash nameHash) *cacheShard {
 
 // find returns the account called name, or nil.
 func (s *cacheShard) find(hash nameHash, name []byte) *account {
-	a := s.table.get(hash)
+	a := s.table.Get(uint64(hash))
 	if a == nil {
 		return nil
 	}
@@ -163,7 +164,7 @@ func (c *cache) put(a *account, t ticket) {
 		return
 	}
 	generation := a.cached.generation
-	if old := s.table.get(hash); old != nil {
+	if old := s.table.Get(uint64(hash)); old != nil {
 		if old.name == a.name {
 			generation = max(generation, old.cached.generation)
 		}
@@ -174,7 +175,7 @@ func (c *cache) put(a *account, t ticket) {
 		s.evict()
 	}
 	a.cached = cacheEntry{hash: hash, generation: generation, at: int32(len(s.ring))}
-	s.table.put(hash, a)
+	s.table.Put(uint64(hash), a)
 	s.ring = append(s.ring, a)
 }
 
@@ -225,7 +226,7 @@ func (c *cache) dropAll() {
 		s.changes++
 		s.size = 0
 		s.hand, s.ring = 0, nil
-		s.table = cacheTable{}
+		s.table = table.Table[*account]{}
 		s.mu.Unlock()
 	}
 }
@@ -249,7 +250,7 @@ func (s *cacheShard) remove(a *account) {
 	s.ring[a.cached.at], last.cached.at = last, a.cached.at
 	s.ring[len(s.ring)-1] = nil
 	s.ring = s.ring[:len(s.ring)-1]
-	s.table.remove(a.cached.hash)
+	s.table.Remove(uint64(a.cached.hash))
 	s.size -= a.size()
 }
 

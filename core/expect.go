@@ -34,16 +34,14 @@ func (e *Engine) Expect(names [][]byte) {
 func (c *cache) fetchSlot(hash nameHash) {
 	s := c.lock(hash)
 	defer s.mu.Unlock()
-	if s.table.n > 0 {
-		prefetch.Value(&s.table.slots[s.table.home(hash)])
-	}
+	s.table.Fetch(uint64(hash))
 }
 
 // fetchAccount has fetched the account with hash.
 func (c *cache) fetchAccount(hash nameHash) {
 	s := c.lock(hash)
 	defer s.mu.Unlock()
-	if a := s.table.get(hash); a != nil {
+	if a := s.table.Get(uint64(hash)); a != nil {
 		prefetch.Value(a)
 	}
 }

@@ -33,7 +33,7 @@ func TestExpect(t *testing.T) {
 					t.Errorf("%q was used", a.name)
 				}
 			}
-			all = append(all, state{s.table.n, s.size, s.changes})
+			all = append(all, state{s.table.Len(), s.size, s.changes})
 			s.mu.Unlock()
 		}
 		return all

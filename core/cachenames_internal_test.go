@@ -1,47 +1,6 @@
 package core
 
-import (
-	"math/rand/v2"
-	"testing"
-)
-
-// TestCacheTable: it holds what a map would, also where many have their place in the
-// same corner and the row goes round the end.
-func TestCacheTable(t *testing.T) {
-	var table cacheTable
-	known := map[nameHash]*account{}
-	hashes := make([]nameHash, 300)
-	for i := range hashes {
-		hashes[i] = nameHash(rand.Uint64())
-		if i%2 == 0 { // the last corner
-			hashes[i] |= 0xffff << 48
-		}
-	}
-	for range 100_000 {
-		hash := hashes[rand.IntN(len(hashes))]
-		switch known[hash] {
-		case nil:
-			a := &account{}
-			table.put(hash, a)
-			known[hash] = a
-		default:
-			table.remove(hash)
-			delete(known, hash)
-		}
-		asked := hashes[rand.IntN(len(hashes))]
-		if got := table.get(asked); got != known[asked] {
-			t.Fatalf("%x: got %p, want %p", asked, got, known[asked])
-		}
-	}
-	if table.n != len(known) {
-		t.Errorf("%d are counted, want %d", table.n, len(known))
-	}
-	for _, hash := range hashes {
-		if got := table.get(hash); got != known[hash] {
-			t.Errorf("%x at the end: got %p, want %p", hash, got, known[hash])
-		}
-	}
-}
+import "testing"
 
 // TestLongNames: an account whose name is too long to be compared in one place is
 // found, and not taken for another that begins alike.
