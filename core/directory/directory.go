@@ -103,6 +103,14 @@ type Recognizer interface {
 	Recognize(ctx context.Context, name string, password []byte) error
 }
 
+// A Nearby is a Directory that has some accounts at hand, and can tell of those
+// without waiting for anything.
+type Nearby interface {
+	// AtHand returns what Lookup would. Where it cannot say that at once ok is
+	// false, which says nothing of the account.
+	AtHand(name string) (a Account, ok bool)
+}
+
 // An Editor is a Directory whose accounts can be changed through it.
 type Editor interface {
 	// Add makes an enabled account, or says ErrConflict if there is one: then

@@ -193,6 +193,18 @@ type Snapshotter interface {
 	Snapshot(ctx context.Context, begin func(Revision) error, each func(Entry) error) error
 }
 
+// A Nearby is a Store that has some entries at hand, and can show those without
+// waiting for a disk, a network or a writer. It is optional: an engine looks up an account
+// that way where it would hold others up by waiting.
+//
+// storetest.Cases checks these sentences for a store that has the method.
+type Nearby interface {
+	// AtHand appends to room the value at key, and returns that and the revision,
+	// as Get would tell them. Where it cannot say that at once ok is false and value
+	// is room, which says nothing of the entry.
+	AtHand(room []byte, key string) (value []byte, r Revision, ok bool)
+}
+
 type currentKey struct{}
 
 // Current returns a context whose reads want what the store has now. A store

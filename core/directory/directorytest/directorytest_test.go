@@ -54,6 +54,8 @@ func TestSuiteFindsEveryFault(t *testing.T) {
 	found := make(map[string]bool)
 	for fault, want := range map[string]string{
 		"another account":                  "lookup/known",
+		"an old answer is at hand":         "at-hand/what-lookup-says",
+		"the absent are at hand":           "at-hand/what-lookup-says",
 		"groups are lost":                  "lookup/known",
 		"no id":                            "lookup/known",
 		"disabled is not found":            "lookup/disabled",

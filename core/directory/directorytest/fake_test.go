@@ -343,3 +343,9 @@ func (d *fake) List(_ context.Context, after string, limit int) ([]directory.Acc
 	}
 	return all[:min(limit, len(all))], nil
 }
+
+func (d *fake) AtHand(name string) (directory.Account, bool) {
+	a, err := d.Lookup(context.Background(), name)
+	a.Enabled = a.Enabled && !d.is("an old answer is at hand")
+	return a, err == nil || d.is("the absent are at hand")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/keywicket/keywicket/core/directory"
@@ -20,6 +21,7 @@ func lookupCases() []Case {
 		{"lookup/not-shared", lookupNotShared},
 		{"lookup/context-ended", lookupEnded},
 		{"lookup/at-the-same-time", lookupConcurrently},
+		{"at-hand/what-lookup-says", lookupAtHand},
 	}
 }
 
@@ -178,4 +180,22 @@ func lookupConcurrently(ctx context.Context, d directory.Directory, f Fixture) e
 		all = append(all, <-errs)
 	}
 	return errors.Join(all...)
+}
+
+// lookupAtHand compares what is at hand with what Lookup says.
+func lookupAtHand(ctx context.Context, d directory.Directory, f Fixture) error {
+	near, ok := d.(directory.Nearby)
+	if !ok {
+		return ErrNotOffered
+	}
+	for _, name := range []string{f.Enabled.Name, f.Disabled.Name, f.Absent} {
+		a, err := d.Lookup(ctx, name)
+		if err != nil && !errors.Is(err, directory.ErrNotFound) {
+			return err
+		}
+		if b, ok := near.AtHand(name); ok && (err != nil || !reflect.DeepEqual(a, b)) {
+			return fmt.Errorf("%q is at hand as %+v, and looked up it is %+v, error %w", name, b, a, err)
+		}
+	}
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 var (
 	_ store.Store       = (*Store)(nil)
 	_ store.Snapshotter = (*Store)(nil)
+	_ store.Nearby      = (*Store)(nil)
 )
 
 // A Store keeps its records in a map. Use New.
@@ -68,6 +69,16 @@ func (s *Store) Get(ctx context.Context, key string) (store.Entry, error) {
 		return store.Entry{}, fmt.Errorf("%w: %q", store.ErrNotFound, key)
 	}
 	return handOut(e), nil
+}
+
+// AtHand implements store.Nearby.
+func (s *Store) AtHand(room []byte, key string) (value []byte, r store.Revision, ok bool) {
+	if !s.mu.TryRLock() {
+		return room, 0, false
+	}
+	defer s.mu.RUnlock()
+	e, ok := s.entries[key] // none when closed
+	return append(room, e.Value...), e.Revision, ok
 }
 
 // Scan implements store.Store. It looks at every key.

@@ -30,7 +30,7 @@ type Case struct {
 // outside while the store's process lives.
 func Cases() []Case {
 	var all []Case
-	for _, part := range [][]Case{readCases(), scanCases(), applyCases(), limitCases(), raceCases(), watchCases(), contextCases(), snapshotCases()} {
+	for _, part := range [][]Case{readCases(), scanCases(), applyCases(), limitCases(), raceCases(), watchCases(), contextCases(), snapshotCases(), nearbyCases()} {
 		all = append(all, part...)
 	}
 	return all
