@@ -89,6 +89,9 @@ func TestDamagedIsNoAnswer(t *testing.T) {
 				t.Errorf("%s: %s does not name the account: %v", what, call, err)
 			}
 		}
+		if a, ok := d.AtHand(name); ok {
+			t.Errorf("%s: at hand is %+v", what, a)
+		}
 		if _, err := d.Add(t.Context(), name, nil, nil); !errors.Is(err, directory.ErrConflict) {
 			t.Errorf("%s: Add over it: %v", what, err)
 		}

@@ -11,9 +11,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/internal/record"
@@ -26,6 +25,7 @@ var (
 	_ directory.Recognizer = (*Directory)(nil)
 	_ directory.Watcher    = (*Directory)(nil)
 	_ directory.Editor     = (*Directory)(nil)
+	_ directory.Nearby     = (*Directory)(nil)
 )
 
 // Options are what a Directory can be told. The zero Options are good.
@@ -51,6 +51,7 @@ type Directory struct {
 	now   func() time.Time
 	rand  io.Reader
 	cost  Cost
+	rooms sync.Pool     // of *room
 	slots chan struct{} // one is held while a main password is hashed
 }
 
@@ -78,6 +79,29 @@ func (d *Directory) Lookup(ctx context.Context, name string) (directory.Account,
 		return directory.Account{}, err
 	}
 	return account(name, rec), nil
+}
+
+// AtHand implements directory.Nearby, where the store has its record at hand.
+func (d *Directory) AtHand(name string) (a directory.Account, ok bool) {
+	near, ok := d.store.(store.Nearby)
+	if !ok || checkName(name) != nil {
+		return a, false
+	}
+	r, ok := d.rooms.Get().(*room)
+	if !ok {
+		r = &room{}
+	}
+	defer d.leave(r)
+	e := store.Entry{Key: record.PrefixLocal + name}
+	if r.sealed, e.Revision, ok = near.AtHand(r.sealed[:0], e.Key); !ok {
+		return a, false
+	}
+	e.Value = r.sealed
+	rec, err := d.openIn(r, e)
+	if err != nil {
+		return a, false
+	}
+	return account(name, rec), true
 }
 
 // VerifyPassword implements directory.Directory. It takes as long for an
@@ -173,17 +197,34 @@ func (d *Directory) read(ctx context.Context, name string) (*record.Local, store
 // open reads an entry. Its error is never an answer of the contract: a record
 // that cannot be read is no account that does not exist.
 func (d *Directory) open(e store.Entry) (*record.Local, error) {
+	return d.openIn(&room{}, e)
+}
+
+// A room is where a record is read: sealed, its plain text, and its parts.
+type room struct {
+	sealed, plain []byte
+	reader        record.Reader
+}
+
+// leave wipes r, so that it can be used again.
+func (d *Directory) leave(r *room) {
+	clear(r.plain)
+	r.reader.Clear()
+	d.rooms.Put(r)
+}
+
+// openIn is open in r, where the record is until that is used for another.
+func (d *Directory) openIn(r *room, e store.Entry) (rec *record.Local, err error) {
 	name := strings.TrimPrefix(e.Key, record.PrefixLocal)
-	plain, err := d.keys.Open(record.KindLocal, e.Key, e.Value)
+	r.plain, err = d.keys.AppendOpen(r.plain[:0], record.KindLocal, e.Key, e.Value)
 	switch {
 	case errors.Is(err, keyring.ErrTampered):
 		return nil, fmt.Errorf("local account %q: %w: %w", name, store.ErrDamaged, err)
 	case err != nil: // whole, but this keyring or this version cannot open it
 		return nil, fmt.Errorf("local account %q: %w", name, err)
 	}
-	defer clear(plain)
-	rec := new(record.Local)
-	if err := proto.Unmarshal(plain, rec); err != nil {
+	rec, err = r.reader.Local(r.plain)
+	if err != nil {
 		return nil, fmt.Errorf("local account %q: %w: %w", name, store.ErrDamaged, err)
 	}
 	if len(rec.GetId()) != idSize {

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A Reader reads Accounts as proto.Unmarshal does, in a fraction of the time and
+// A Reader reads Accounts and Locals as proto.Unmarshal does, in a fraction of the time and
 // with few allocations: a sign-in at an account that is not in memory waits for
 // it, and an account with 40 app passwords has hundreds of parts, which proto makes
 // one by one.
@@ -17,6 +17,7 @@ import (
 // finds anything else, proto decides.
 type Reader struct {
 	account   Account
+	local     Local
 	passwords []AppPassword
 	pointers  []*AppPassword
 	tags      []Tag
@@ -38,9 +39,44 @@ func (r *Reader) Account(b []byte) (*Account, error) {
 	return m, nil
 }
 
+// Local is Account for a Local.
+func (r *Reader) Local(b []byte) (*Local, error) {
+	m := &r.local
+	r.Clear()
+	if readLocal(b, m) {
+		return m, nil
+	}
+	if err := proto.Unmarshal(b, m); err != nil { // it empties m first
+		return nil, err
+	}
+	return m, nil
+}
+
+func readLocal(b []byte, m *Local) bool {
+	f := fields{rest: b}
+	for f.next() {
+		switch f.key {
+		case 1<<3 | bytes:
+			m.Id = f.octets
+		case 2<<3 | varint:
+			m.Enabled = f.number != 0
+		case 3<<3 | bytes:
+			m.Groups = append(m.Groups, f.text(""))
+		case 4<<3 | bytes:
+			m.Password = f.text("")
+		case 5<<3 | varint:
+			m.Created = int64(f.number)
+		default:
+			f.wrong = true
+		}
+	}
+	return !f.wrong
+}
+
 // Clear forgets what was read, and keeps the memory.
 func (r *Reader) Clear() {
 	r.account.Reset()
+	r.local.Reset()
 	clear(r.passwords)
 	clear(r.tags)
 	clear(r.texts)

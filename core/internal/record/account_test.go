@@ -157,6 +157,59 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
+// local returns one with every field that this version writes.
+func local(groups int) *record.Local {
+	l := &record.Local{Id: []byte("0123456789abcdef"), Enabled: true, Password: "$argon2id$", Created: 5}
+	for i := range groups {
+		l.Groups = append(l.Groups, fmt.Sprint("groupe ", i))
+	}
+	return l
+}
+
+// Every field of a Local arrives, also those that proto reads; and what stood there
+// before is gone.
+func TestLocal(t *testing.T) {
+	full := local(2)
+	full.Attributes = map[string]string{"a": "b"}
+	fields := full.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		if f := fields.Get(i); !full.ProtoReflect().Has(f) {
+			t.Errorf("%s is empty: this test shows nothing of it", f.FullName())
+		}
+	}
+	var r record.Reader
+	for _, want := range []*record.Local{full, {}, local(0), local(3), full, local(1), {}} {
+		if got, err := r.Local(marshal(t, want)); err != nil || !proto.Equal(got, want) {
+			t.Errorf("%v, error %v; want %v", got, err, want)
+		}
+	}
+}
+
+func FuzzLocal(f *testing.F) {
+	f.Add([]byte{})
+	full := marshal(f, local(2))
+	f.Add(full)
+	f.Add(append(full, full...))
+	f.Add([]byte("\x1a\x01\xff"))                       // no UTF-8
+	f.Add([]byte("\x32\x06\x0a\x01a\x12\x01b\x10\x02")) // an attribute, and a bool of another value
+	f.Add([]byte("\x10\x80\x02\x0b\x0c"))               // a bool of two octets, a group
+	f.Fuzz(func(t *testing.T, b []byte) {
+		want := &record.Local{}
+		wantErr := proto.Unmarshal(b, want)
+		var r record.Reader
+		if _, err := r.Local(full); err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Local(b)
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("error %v, proto says %v", err, wantErr)
+		}
+		if err == nil && !proto.Equal(got, want) {
+			t.Fatalf("%v\nproto has %v", got, want)
+		}
+	})
+}
+
 func BenchmarkReader(b *testing.B) {
 	for _, n := range []int{1, 3, 40} {
 		a := account(n)
