@@ -20,7 +20,12 @@ import (
 
 func open(tb testing.TB, dir string) *badgerstore.Store {
 	tb.Helper()
-	s, err := badgerstore.Open(dir, badgerstore.Options{})
+	return openWith(tb, dir, badgerstore.Options{})
+}
+
+func openWith(tb testing.TB, dir string, opts badgerstore.Options) *badgerstore.Store {
+	tb.Helper()
+	s, err := badgerstore.Open(dir, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -35,7 +40,77 @@ func open(tb testing.TB, dir string) *badgerstore.Store {
 func newDir(tb testing.TB) string { return filepath.Join(tb.TempDir(), "store") }
 
 func TestContract(t *testing.T) {
-	storetest.Run(t, func(tb testing.TB) store.Store { return open(tb, newDir(tb)) })
+	all := []string{""}
+	for name, opts := range map[string]badgerstore.Options{
+		"from the disk":         {},
+		"from memory":           {Memory: 64 << 20, Held: all},
+		"some from memory":      {Memory: 256 << 10, Held: all},
+		"knowing what there is": {Memory: 64 << 20, Known: all},
+		"one half from memory":  {Memory: 64 << 20, Held: []string{"a", "k0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(tb testing.TB) store.Store { return openWith(tb, newDir(tb), opts) })
+		})
+	}
+}
+
+// What is in memory after a restart is what is on the disk, also of what is written
+// while it is read.
+func TestMemoryAfterRestart(t *testing.T) {
+	dir := newDir(t)
+	opts := badgerstore.Options{Memory: 64 << 20, Held: []string{"k"}, Known: []string{"n"}}
+	for life := range 3 {
+		s := openWith(t, dir, opts)
+		var writers sync.WaitGroup
+		for w := range 4 {
+			writers.Go(func() {
+				for i := range 200 {
+					b := store.Batch{put(fmt.Sprintf("k%d/%d", w, i), fmt.Sprint(life)), put(fmt.Sprintf("n%d/%d", w, i), fmt.Sprint(life))}
+					if (i+life)%3 == 0 {
+						b = store.Batch{del(b[0].Key), del(b[1].Key)}
+					}
+					if _, err := s.Apply(t.Context(), b); err != nil {
+						t.Error(err)
+						return
+					}
+					if e, err := s.Get(t.Context(), b[0].Key); (err == nil) == (b[0].Action == store.Delete) || err == nil && string(e.Value) != fmt.Sprint(life) {
+						t.Errorf("%q is %q, error %v", b[0].Key, e.Value, err)
+					}
+				}
+			})
+		}
+		writers.Wait()
+		s.Filled()
+		all, err := s.Scan(t.Context(), "", "", 10_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := make(map[string]store.Entry)
+		for _, e := range all {
+			there[e.Key] = e
+		}
+		for _, prefix := range []string{"k", "n"} {
+			for w := range 4 {
+				for i := range 200 {
+					key := fmt.Sprintf("%s%d/%d", prefix, w, i)
+					want, is := there[key]
+					got, err := s.Get(t.Context(), key)
+					if is != (err == nil) || got.Revision != want.Revision || !bytes.Equal(got.Value, want.Value) {
+						t.Errorf("life %d: %q is %q of %d, error %v; Scan says %q of %d", life, key, got.Value, got.Revision, err, want.Value, want.Revision)
+					}
+					if _, _, ok := s.AtHand(nil, key); ok != (is && prefix == "k") {
+						t.Errorf("life %d: %q is at hand: %v, and there: %v", life, key, ok, is)
+					}
+				}
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, ok := s.AtHand(nil, "k0/1"); ok {
+			t.Error("something is at hand of a closed store")
+		}
+	}
 }
 
 func TestClosed(t *testing.T) {

@@ -28,9 +28,10 @@ type committer struct {
 	done     chan struct{} // closed when run has returned
 
 	// Of run alone:
-	last   store.Revision // given out last
-	failed error          // of the first transaction that failed, see commit
-	held   *request       // taken, and too large for the group before; the next begins with it
+	last   store.Revision  // given out last
+	staged map[string]bool // keys that the transaction at hand writes
+	failed error           // of the first transaction that failed, see commit
+	held   *request        // taken, and too large for the group before; the next begins with it
 }
 
 // maxGroup is how many octets a group may add to the log and the memtable,
@@ -67,7 +68,7 @@ type answer struct {
 
 func newCommitter(s *Store, last store.Revision) *committer {
 	c := &committer{
-		s: s, last: last,
+		s: s, last: last, staged: make(map[string]bool),
 		requests: make(chan *request),
 		roomy:    make(chan struct{}, 1),
 		stop:     make(chan struct{}),
@@ -210,11 +211,12 @@ func (c *committer) write(group []*request) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // tables are mapped files
 	txn := c.s.db.NewTransactionAt(c.s.readable.Load(), true)
 	defer txn.Discard()
+	clear(c.staged)
 	last, revisions := c.last, make([]store.Revision, len(group))
 	refused := make([]error, len(group))
 	var events []store.Event
 	for i, r := range group {
-		changed, err := stage(txn, r, last+1)
+		changed, err := c.stage(txn, r, last+1)
 		if errors.Is(err, errStaged) {
 			return err
 		}
@@ -227,7 +229,7 @@ func (c *committer) write(group []*request) (err error) {
 		events = append(events, changed...)
 	}
 	if last > c.last {
-		if err := c.persist(txn, last, groupOctets(group)); err != nil {
+		if err := c.persist(txn, last, groupOctets(group), events); err != nil {
 			return err
 		}
 		c.s.hub.Publish(events)
@@ -241,7 +243,7 @@ func (c *committer) write(group []*request) (err error) {
 
 // persist commits txn, whose newest revision is last and which has size octets
 // at most, and makes it readable.
-func (c *committer) persist(txn *badger.Txn, last store.Revision, size int) error {
+func (c *committer) persist(txn *badger.Txn, last store.Revision, size int, events []store.Event) error {
 	if err := txn.Set([]byte(lastKey), link(c.last, last)); err != nil {
 		return fmt.Errorf("%w: %w", errStaged, err)
 	}
@@ -255,7 +257,7 @@ func (c *committer) persist(txn *badger.Txn, last store.Revision, size int) erro
 	if err := c.s.ack.write(last); err != nil {
 		return err
 	}
-	c.s.readable.Store(uint64(last))
+	c.s.memory.write(events, func() { c.s.readable.Store(uint64(last)) })
 	return nil
 }
 

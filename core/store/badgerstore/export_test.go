@@ -14,3 +14,6 @@ func (s *Store) Merged() bool {
 // Flatten merges all tables, if some were merged before, so that a test need
 // not wait for it.
 func (s *Store) Flatten() error { return s.db.Flatten(1) }
+
+// Filled returns when the memory is filled.
+func (s *Store) Filled() { s.filling.done.Wait() }

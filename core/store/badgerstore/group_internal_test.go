@@ -16,7 +16,12 @@ import (
 // is in a group.
 func newGroup(t *testing.T) *committer {
 	t.Helper()
-	s, err := Open(filepath.Join(t.TempDir(), "store"), Options{})
+	return newGroupWith(t, Options{})
+}
+
+func newGroupWith(t *testing.T, opts Options) *committer {
+	t.Helper()
+	s, err := Open(filepath.Join(t.TempDir(), "store"), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,8 +30,9 @@ func newGroup(t *testing.T) *committer {
 			t.Error(err)
 		}
 	})
+	s.Filled()
 	s.commit.close()
-	return &committer{s: s, requests: make(chan *request), roomy: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{})}
+	return &committer{s: s, staged: make(map[string]bool), requests: make(chan *request), roomy: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{})}
 }
 
 func ask(ctx context.Context, b ...store.Op) *request {
@@ -51,7 +57,15 @@ func (r *request) answered(t *testing.T) answer {
 // In a group each batch sees those before it, gets its own revision, and fails
 // alone.
 func TestGroup(t *testing.T) {
-	c := newGroup(t)
+	for name, opts := range map[string]Options{
+		"from the disk": {}, "from memory": {Memory: 1 << 20, Held: []string{""}}, "knowing what there is": {Memory: 1 << 20, Known: []string{""}},
+	} {
+		t.Run(name, func(t *testing.T) { checkGroup(t, newGroupWith(t, opts)) })
+	}
+}
+
+func checkGroup(t *testing.T, c *committer) {
+	t.Helper()
 	ended, end := context.WithCancel(t.Context())
 	end()
 	absent := func(op store.Op) store.Op { op.IfAbsent = true; return op }
@@ -70,6 +84,11 @@ func TestGroup(t *testing.T) {
 		if a := group[i].answered(t); a.revision != want.revision || !errors.Is(a.err, want.err) {
 			t.Errorf("%d: revision %d, error %v; want %d, %v", i, a.revision, a.err, want.revision, want.err)
 		}
+	}
+	next := ask(t.Context(), putOp("d", "1"))
+	c.commit([]*request{next})
+	if a := next.answered(t); a.err != nil || len(c.staged) > 1 {
+		t.Errorf("error %v; %d keys are staged of one", a.err, len(c.staged))
 	}
 	for key, want := range map[string]string{"a": "fifth", "b": "", "c": ""} {
 		e, err := c.s.Get(t.Context(), key)

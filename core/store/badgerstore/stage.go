@@ -15,14 +15,13 @@ var errStaged = errors.New("half a batch is in the transaction")
 
 // stage writes the batch of r into txn at revision and returns its changes.
 // An error other than errStaged leaves txn as it was.
-func stage(txn *badger.Txn, r *request, revision store.Revision) ([]store.Event, error) {
+func (c *committer) stage(txn *badger.Txn, r *request, revision store.Revision) ([]store.Event, error) {
 	if err := r.ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	present := make([]bool, len(r.batch))
 	for i, op := range r.batch {
-		found := store.Revision(0)
-		ok, err := viewIn(txn, dataKey(op.Key), func(r store.Revision, _ []byte) { found = r })
+		found, ok, err := c.revisionAt(txn, op.Key)
 		// Who makes no demand may overwrite what is damaged: that is how a
 		// single broken record is repaired.
 		if err != nil && (op.IfAbsent || op.IfRevision != 0) {
@@ -51,7 +50,27 @@ func stage(txn *badger.Txn, r *request, revision store.Revision) ([]store.Event,
 			events = append(events, store.Event{Deleted: true, Entry: e})
 		}
 	}
+	if c.s.memory != nil {
+		for _, op := range r.batch {
+			c.staged[op.Key] = true
+		}
+	}
 	return events, nil
+}
+
+// revisionAt returns which revision wrote the entry at key, as txn has it; ok is false
+// if there is none.
+func (c *committer) revisionAt(txn *badger.Txn, key string) (found store.Revision, ok bool, err error) {
+	if !c.staged[key] {
+		switch found, known := c.s.memory.revision(key); known {
+		case isHeld:
+			return found, true, nil
+		case isAbsent:
+			return 0, false, nil
+		}
+	}
+	ok, err = viewIn(txn, dataKey(key), func(r store.Revision, _ []byte) { found = r })
+	return found, ok, err
 }
 
 // framedBatch copies b. The values of the copy are in frames, as they are

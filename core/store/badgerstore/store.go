@@ -20,7 +20,10 @@ import (
 	"github.com/keywicket/keywicket/core/store/internal/watch"
 )
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store  = (*Store)(nil)
+	_ store.Nearby = (*Store)(nil)
+)
 
 // memTable is the size of Badger's memtables in octets. A transaction may have
 // 15 % of it, so that the largest batch of the contract (1 MiB in 128
@@ -41,6 +44,14 @@ type Options struct {
 	// an eighth of the disk.
 	MinFree int64
 
+	// Memory is how many octets of entries are held in memory too, so that they
+	// are read without waiting for the disk: those whose keys begin with one of
+	// Held. Of keys that begin with one of Known, it is kept in mind whether there
+	// is anything. After Open the database is read into it in the background. 0
+	// is none.
+	Memory      int64
+	Held, Known []string
+
 	// VerifyEvery is how often all tables are read and their checksums
 	// compared, slowly. 0 is once a day; negative is never.
 	VerifyEvery time.Duration
@@ -48,14 +59,16 @@ type Options struct {
 
 // A Store is a Badger database. Use Open.
 type Store struct {
-	dir    string
-	log    *slog.Logger
-	lock   *os.File
-	ack    *ackFile
-	hub    *watch.Hub
-	commit *committer
-	space  *space
-	keeper *keeper
+	dir     string
+	log     *slog.Logger
+	lock    *os.File
+	ack     *ackFile
+	hub     *watch.Hub
+	commit  *committer
+	space   *space
+	keeper  *keeper
+	memory  *memory // nil: none
+	filling filling
 
 	// readable is the revision of the last transaction that is on disk as a
 	// whole. Reads happen at it, so that they never wait for a write and never
@@ -122,6 +135,9 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{dir: dir, log: log, lock: lock, ack: ack, hub: watch.New(), space: sp}
+	if opts.Memory > 0 {
+		s.memory = newMemory(opts.Memory, opts.Held, opts.Known)
+	}
 	m, err := s.chooseMode()
 	if err != nil {
 		return nil, err
@@ -155,6 +171,7 @@ func (s *Store) start(verifyEvery time.Duration) error {
 	}
 	s.commit = newCommitter(s, last)
 	s.keeper = newKeeper(s, verifyEvery)
+	s.filling.start(s)
 	return nil
 }
 
@@ -239,6 +256,7 @@ func withLevels(o badger.Options, floor int64) badger.Options {
 // those that wait, and closes the database. Every method says ErrUnavailable
 // from then on. A second Close does nothing.
 func (s *Store) Close() (err error) {
+	s.filling.close()
 	s.keeper.close()
 	s.commit.close()
 	s.hub.Close()
@@ -286,6 +304,12 @@ func (s *Store) Get(ctx context.Context, key string) (_ store.Entry, err error) 
 		return store.Entry{}, err
 	}
 	defer s.leave()
+	switch value, r, known := s.memory.read([]byte{}, key); {
+	case known == isHeld:
+		return store.Entry{Key: key, Revision: r, Value: value}, nil
+	case known == isAbsent && s.damage.Load() == nil:
+		return store.Entry{}, &absent{key}
+	}
 	defer func() { s.note(err) }()
 	defer recoveredAt(&err, "reading", key)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // tables are mapped files
@@ -451,4 +475,17 @@ func (s *Store) lastRevision() (store.Revision, error) {
 	}
 	_, last, err := parseLink(value)
 	return last, err
+}
+
+// AtHand implements store.Nearby.
+func (s *Store) AtHand(room []byte, key string) (value []byte, r store.Revision, ok bool) {
+	if s.memory == nil || !s.inside.TryRLock() {
+		return room, 0, false
+	}
+	defer s.inside.RUnlock()
+	if s.closed || s.gone != nil {
+		return room, 0, false
+	}
+	value, r, known := s.memory.read(room, key)
+	return value, r, known == isHeld
 }
