@@ -37,6 +37,15 @@ func (s *lateStore) Get(ctx context.Context, key string) (store.Entry, error) {
 	return s.Store.Get(ctx, key)
 }
 
+// AtHand implements store.Nearby, where the store does.
+func (s *lateStore) AtHand(room []byte, key string) (value []byte, r store.Revision, ok bool) {
+	near, ok := s.Store.(store.Nearby)
+	if !ok || !s.open.Load() {
+		return room, 0, false
+	}
+	return near.AtHand(room, key)
+}
+
 func (s *lateStore) Scan(ctx context.Context, prefix, after string, limit int) ([]store.Entry, error) {
 	if err := s.may(ctx); err != nil {
 		return nil, err

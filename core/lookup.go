@@ -39,10 +39,7 @@ func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 			return nil, err
 		}
 	}
-	room, _ := e.rooms.Get().(*recordRoom)
-	if room == nil {
-		room = &recordRoom{}
-	}
+	room := e.enterRoom()
 	defer e.leaveRoom(room)
 	rec, rev, err := e.readAccountIn(ctx, name, room)
 	if err != nil {
@@ -79,16 +76,32 @@ func (e *Engine) ask(ctx context.Context, name string) (directory.Account, error
 	if err != nil {
 		return directory.Account{}, directoryError("look up account", err)
 	}
-	if got, err := NormalizeAccount(dir.Name); err != nil || got != name || dir.ID == "" {
+	if !describes(dir, name) {
 		return directory.Account{}, &Error{Op: "look up account", Kind: KindUnavailable, Err: errors.New("the directory answered for another account")}
 	}
 	return dir, nil
 }
 
-// A recordRoom is where an account's record is read: its plain text, and its parts.
+// describes says whether dir is an answer for the account called name.
+func describes(dir directory.Account, name string) bool {
+	got, err := NormalizeAccount(dir.Name)
+	return err == nil && got == name && dir.ID != ""
+}
+
+// A recordRoom is where an account's record is read: sealed, its plain text, and
+// its parts.
 type recordRoom struct {
+	sealed []byte
 	plain  []byte
 	reader record.Reader
+}
+
+// enterRoom returns a room that nobody else uses, until leaveRoom.
+func (e *Engine) enterRoom() *recordRoom {
+	if room, ok := e.rooms.Get().(*recordRoom); ok {
+		return room
+	}
+	return &recordRoom{}
 }
 
 // leaveRoom wipes room, so that it can be used again.
@@ -114,10 +127,7 @@ func (e *Engine) readAccountIn(ctx context.Context, name string, room *recordRoo
 	entry, err := e.store.Get(ctx, key)
 	switch err = storeError("read account", err); KindOf(err) {
 	case 0:
-		room.plain, err = e.openIn(room.plain[:0], record.KindAccount, key, entry.Value, func(plain []byte) (err error) {
-			rec, err = room.reader.Account(plain)
-			return err
-		})
+		rec, err = e.openRecord(key, entry.Value, room)
 	case KindNotFound:
 		rec, err = &record.Account{}, nil
 	}
@@ -125,6 +135,15 @@ func (e *Engine) readAccountIn(ctx context.Context, name string, room *recordRoo
 		err = &Error{Op: "read account", Kind: KindDamaged, Err: fmt.Errorf("the record is of generation %d, and %d was there before: an older copy was put back", rec.Generation, known)}
 	}
 	return rec, entry.Revision, err
+}
+
+// openRecord opens the record of an account in room.
+func (e *Engine) openRecord(key string, sealed []byte, room *recordRoom) (rec *record.Account, err error) {
+	room.plain, err = e.openIn(room.plain[:0], record.KindAccount, key, sealed, func(plain []byte) (err error) {
+		rec, err = room.reader.Account(plain)
+		return err
+	})
+	return rec, err
 }
 
 // readiness remembers for a moment whether the store answered, so that asking
@@ -158,4 +177,42 @@ func (e *Engine) Jitter(account string) uint64 {
 		account = name
 	}
 	return e.keys.Jitter(account)
+}
+
+// bring is lookup of an account that the cache does not have, where nothing need be
+// waited for. Whatever is not as it mostly is, it leaves to lookup: nil.
+func (e *Engine) bring(name string) *account {
+	near, ok := e.directory.(directory.Nearby)
+	if !ok {
+		return nil
+	}
+	cached, _, t := e.cache.get(name)
+	if cached != nil {
+		return nil
+	}
+	asked := e.opt.Now()
+	dir, ok := near.AtHand(name)
+	if !ok || !describes(dir, name) {
+		return nil
+	}
+	room := e.enterRoom()
+	defer e.leaveRoom(room)
+	rec, rev, ok := e.recordAtHand(name, room)
+	if !ok || e.lapsed(dir, rec) {
+		return nil
+	}
+	a := newAccount(name, dir, rec, rev, asked, e.scopes)
+	e.cache.put(a, t)
+	return a
+}
+
+// recordAtHand is readAccountIn of a record that the store has at hand, for which the
+// cache has none.
+func (e *Engine) recordAtHand(name string, room *recordRoom) (rec *record.Account, rev store.Revision, ok bool) {
+	key := record.PrefixAccount + name
+	if room.sealed, rev, ok = e.store.AtHand(room.sealed[:0], key); !ok {
+		return nil, 0, false
+	}
+	rec, err := e.openRecord(key, room.sealed, room)
+	return rec, rev, err == nil
 }

@@ -8,3 +8,11 @@ import "github.com/keywicket/keywicket/core/internal/record"
 func SignInPrefixes() []string {
 	return []string{record.PrefixAccount, record.PrefixFact, record.PrefixLocal, record.PrefixSession, record.KeyMeta}
 }
+
+// AtHandPrefixes returns what the keys of the records begin with that a store
+// should have in memory (store.Nearby): held are those that a sign-in reads at an
+// account that is not in the engine's cache. Of those that begin with one of known, what
+// is written for it needs to know only whether there are any.
+func AtHandPrefixes() (held, known []string) {
+	return []string{record.PrefixAccount, record.PrefixLocal}, []string{record.PrefixActivity}
+}

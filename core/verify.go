@@ -75,7 +75,8 @@ func (e *Engine) Verify(ctx context.Context, a Attempt) (Grant, error) {
 // kept. Where the account is not at hand, or the answer takes a write or the work
 // of a main password, it says false, and nothing happened. Else it is decided:
 // a.Account is what the account is called, and with a nil error g is the grant, in
-// its own memory where that suffices. It neither waits nor, once it ran, allocates.
+// its own memory where that suffices. It does not wait, and for an account in the
+// cache it allocates nothing, once it ran.
 // Without a or g it decides nothing and says so: KindInvalid.
 func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided bool, err error) {
 	if a == nil || g == nil {
@@ -87,6 +88,9 @@ func (e *Engine) VerifyText(a *Attempt, name, typed []byte, g *Grant) (decided b
 		return false, nil
 	}
 	at := e.atHand(normal)
+	if at == nil {
+		at = e.bring(string(normal))
+	}
 	if at == nil {
 		return false, nil
 	}
