@@ -66,7 +66,7 @@ func (a *app) fill(ctx context.Context, b benchFill) (err error) {
 		return usageError{errors.New("this fills the store and the directory that Keywicket keeps itself, and no plugin's")}
 	}
 	log := slog.New(slog.DiscardHandler)
-	s, err := openBadger(f.File, log)
+	s, err := openBadger(f.File, 0, log)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func openStore(f *config.File, p *plugins, log *slog.Logger) (openedStore, error
 		}
 		return openedStore{store: s, late: true, degraded: func() error { return p.degraded(name) }, close: func() error { return nil }}, err
 	}
-	s, err := openBadger(f, log)
+	s, err := openBadger(f, f.Store.Memory, log)
 	if err != nil {
 		return openedStore{}, err
 	}
@@ -55,12 +55,13 @@ func openStore(f *config.File, p *plugins, log *slog.Logger) (openedStore, error
 }
 
 // openBadger opens the store in the data directory, which must exist: one that
-// does not may be a disk that is not mounted.
-func openBadger(f *config.File, log *slog.Logger) (*badgerstore.Store, error) {
+// does not may be a disk that is not mounted. It has so many octets of records in memory.
+func openBadger(f *config.File, memory int64, log *slog.Logger) (*badgerstore.Store, error) {
 	if err := checkDataDir(f); err != nil {
 		return nil, err
 	}
-	return badgerstore.Open(storePath(f), badgerstore.Options{Logger: log, MinFree: f.Store.MinFree})
+	held, known := core.AtHandPrefixes()
+	return badgerstore.Open(storePath(f), badgerstore.Options{Logger: log, MinFree: f.Store.MinFree, Memory: memory, Held: held, Known: known})
 }
 
 func checkDataDir(f *config.File) error {

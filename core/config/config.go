@@ -77,6 +77,7 @@ type File struct {
 // A Store says where records are kept.
 type Store struct {
 	Kind    string // KindBadger, or "plugin:NAME"
+	Memory  int64  // octets of the records of what is here that are in memory too
 	MinFree int64  // octets of the disk below which what is here takes no new things; 0: its own default
 
 	Replica       bool          // keep a copy of what others share, which serves while that is out of reach

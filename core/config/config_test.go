@@ -48,7 +48,7 @@ func TestDefaults(t *testing.T) {
 		Path:      "/etc/keywicket/keywicket.toml",
 		DataDir:   "/etc/keywicket/data",
 		Keyring:   "/etc/keywicket/keyring",
-		Store:     Store{Kind: "badger", ReplicaMaxAge: time.Hour},
+		Store:     Store{Kind: "badger", Memory: 64 << 20, ReplicaMaxAge: time.Hour},
 		Directory: Directory{Kind: "local", MaxAge: time.Minute, Stale: 15 * time.Minute},
 		Policy: Policy{
 			Limit: 40, RequireTwoStep: true, MainPassword: "never", OnTwoStepOff: "suspend",
@@ -487,6 +487,19 @@ func TestMinFree(t *testing.T) {
 	for _, line := range []string{"min_free_mib = 15", "min_free_mib = 1048577", "min_free_mib = -1", "min_free_mib = '1G'"} {
 		if _, err := Parse("x", []byte(smallest+"[store]\n"+line)); err == nil {
 			t.Errorf("%q is no fault", line)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	for line, want := range map[string]int64{"": 64 << 20, "memory_mib = 0": 0, "memory_mib = 1536": 1536 << 20} {
+		if got := parseGood(t, smallest+"[store]\n"+line).Store.Memory; got != want {
+			t.Errorf("%q: %d, want %d", line, got, want)
+		}
+	}
+	for _, line := range []string{"memory_mib = -1", "memory_mib = 1048577", "memory_mib = '1G'"} {
+		if _, err := Parse("x", []byte(smallest+"[store]\n"+line)); err == nil || !strings.Contains(err.Error(), "memory_mib") {
+			t.Errorf("%q: %v", line, err)
 		}
 	}
 }

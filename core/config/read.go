@@ -48,6 +48,7 @@ func readStore(top *table, plugins []Plugin) Store {
 		Kind:          t.part("kind", KindBadger, PluginStore, plugins),
 		Replica:       t.flag("replica", false),
 		ReplicaMaxAge: t.duration("replica_max_age", time.Hour, time.Minute, 7*day),
+		Memory:        int64(t.number("memory_mib", 64, 0, 1<<20)) << 20,
 	}
 	if _, said := t.get("min_free_mib"); said {
 		s.MinFree = int64(t.number("min_free_mib", 256, 16, 1<<20)) << 20
