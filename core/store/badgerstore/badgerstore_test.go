@@ -44,9 +44,7 @@ func TestContract(t *testing.T) {
 	for name, opts := range map[string]badgerstore.Options{
 		"from the disk":         {},
 		"from memory":           {Memory: 64 << 20, Held: all},
-		"some from memory":      {Memory: 256 << 10, Held: all},
 		"knowing what there is": {Memory: 64 << 20, Known: all},
-		"one half from memory":  {Memory: 64 << 20, Held: []string{"a", "k0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(tb testing.TB) store.Store { return openWith(tb, newDir(tb), opts) })

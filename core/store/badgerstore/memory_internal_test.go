@@ -58,9 +58,8 @@ func TestMemory(t *testing.T) {
 		"few hashes and room for some": {pageSize + pageSize/2, 4000, []string{"a/", "b/"}, []string{"c/"}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, db, revision := newMemory(tt.limit, tt.held, tt.known), model{}, store.Revision(0)
-			full := m.hash
-			m.hash = func(key string) uint64 { return full(key) % tt.hashes }
+			db, revision := model{}, store.Revision(0)
+			var m *memory // there is none yet
 			key := func() string { return fmt.Sprintf("%c/%d", "abcd"[rand.IntN(4)], rand.IntN(900)) }
 			write := func() {
 				revision++
@@ -95,12 +94,12 @@ func TestMemory(t *testing.T) {
 					t.Fatal("nobody sees it")
 				}
 			}
-			early := newMemory(0, nil, nil) // before there is a memory
-			m, early = early, m
 			for range 2000 {
 				write()
 			}
-			m, early = early, m
+			m = newMemory(tt.limit, tt.held, tt.known)
+			full := m.hash
+			m.hash = func(key string) uint64 { return full(key) % tt.hashes }
 			scan := func(ctx context.Context, prefix, after string, limit int) ([]store.Entry, error) {
 				page, err := db.scan(ctx, prefix, after, min(limit, fillPage))
 				for range 300 {
