@@ -230,6 +230,9 @@ func (r *checkReport) store(ctx context.Context, host *pluginhost.Host, name str
 			return s, func() { r.kill(ctx, host) }
 		}))
 	})
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	_ = host.Wait(ctx, name)                                         // it was killed a moment ago; where it does not run, the store says so
 	if err := storetest.Empty(ctx, s); err != nil && r.Broken == 0 { // else it is no news
 		return err
 	}

@@ -48,9 +48,13 @@ type badgerPart struct{ *badgerstore.Store }
 
 func (p *badgerPart) Configure(_ context.Context, s sdk.Settings) error {
 	var settings struct {
-		Dir string `json:"dir"`
+		Dir  string `json:"dir"`
+		Slow bool   `json:"slow"`
 	}
 	err := s.Decode(&settings)
+	if settings.Slow { // as one that has much to read at its start
+		time.Sleep(500 * time.Millisecond)
+	}
 	if err == nil {
 		p.Store, err = badgerstore.Open(settings.Dir, badgerstore.Options{})
 	}
@@ -99,7 +103,7 @@ func partSpec(t testing.TB, part string, kind pluginhost.Kind, settings map[stri
 func TestPluginCheckParts(t *testing.T) {
 	s := newSite(t)
 	for name, c := range map[string]struct{ path, kind, settings, promises, sum string }{
-		"badger": {partPath(t, "badger"), "store", `dir = "` + s.path("badger") + `"`, "snapshot/", "keeps all of"},
+		"badger": {partPath(t, "badger"), "store", `dir = "` + s.path("badger") + "\"\nslow = true", "snapshot/", "keeps all of"},
 		"local":  {partPath(t, "local"), "directory", "", "password/none-set", "1 could not be tried"},
 		"hours":  {pluginPath(t, "hours"), "hook", "from = \"08:00\"\nto = \"18:00\"", "hook/check", "keeps all of"},
 		"mail":   {pluginPath(t, "mail"), "notifier", "host = \"localhost\"\nfrom = \"door@contoso.com\"", "process/stays", "1 could not be tried"},
