@@ -79,9 +79,13 @@ func (a *app) clientNew() *cobra.Command {
 }
 
 // addable says why client cannot be added to the configuration at path. One that
-// cannot be read or has faults is not asked.
+// cannot be read or has faults is not asked; beside a folder the secret would be in
+// the wrong place.
 func addable(path string, client config.Client) error {
 	f, err := config.Load(path)
+	if info, stat := os.Stat(path); stat == nil && info.IsDir() {
+		return err
+	}
 	if err != nil || f.Radius == nil {
 		return nil
 	}

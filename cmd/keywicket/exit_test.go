@@ -90,6 +90,7 @@ func TestExitWithoutDaemon(t *testing.T) {
 		{"config check", "", 2, "the argument FILE is missing"},
 		{"config check /nowhere/keywicket.toml", "", 2, "/nowhere/keywicket.toml"},
 		{"client new vpn1 --address example.com", "", 2, "neither an address nor a prefix"},
+		{"client new a --address 192.0.2.1 --config /tmp", "", 2, "/tmp is a folder; give the path of the file"},
 		{"client new a/b", "", 2, `"a/b"`},
 		{"client new a/b --address 192.0.2.1", "", 2, `"a/b"`},
 		{"client new a+b --address 192.0.2.1", "", 2, `"a b"`},

@@ -232,7 +232,8 @@ func (r *checkReport) store(ctx context.Context, host *pluginhost.Host, name str
 	})
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
-	_ = host.Wait(ctx, name)                                         // it was killed a moment ago; where it does not run, the store says so
+	// It was killed a moment ago. Where it does not run, the store says so.
+	_ = host.Wait(ctx, name)
 	if err := storetest.Empty(ctx, s); err != nil && r.Broken == 0 { // else it is no news
 		return err
 	}
