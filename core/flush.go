@@ -20,6 +20,7 @@ const (
 	flushBytes = store.MaxBatch / 2
 
 	maxWriters = 4  // batches that are being written at the same time
+	maxTries   = 3  // of records that another node writes at that moment
 	breathOps  = 32 // records, which take less than half a millisecond
 )
 
@@ -85,7 +86,7 @@ func (e *Engine) spread() time.Duration { return e.opt.Flush / 2 }
 func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[string]time.Time, firstErr error) {
 	e.activity.lock()
 	defer e.activity.flushing.Unlock()
-	f := &flush{engine: e, now: e.opt.Now(), writers: make(chan struct{}, maxWriters)}
+	f := &flush{engine: e, now: e.opt.Now(), writers: make(chan struct{}, maxWriters), tries: maxTries}
 	if e.policy.Load().endsUnused() {
 		f.used = make(map[string]map[string]time.Time)
 	}
@@ -100,9 +101,10 @@ func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[strin
 		}
 		f.add(ctx, d)
 	}
-	f.apply(ctx)
-	for range maxWriters { // all have written
-		f.wait()
+	for contested := f.finish(ctx); len(contested) > 0; contested = f.finish(ctx) {
+		for _, d := range contested {
+			f.add(ctx, d)
+		}
 	}
 	f.keep(e.noteTime(ctx))
 	return f.used, f.err
@@ -120,10 +122,12 @@ type flush struct {
 
 	writers chan struct{} // a token for each batch that is being written
 
-	mu   sync.Mutex
-	used map[string]map[string]time.Time // last uses that were written, by account and id; nil where nobody asks
-	err  error                           // the first one
-	away bool                            // the store is, says one of them
+	mu    sync.Mutex
+	tries int                             // that are left, this one included
+	again []*doings                       // that another node wrote in between
+	used  map[string]map[string]time.Time // last uses that were written, by account and id; nil where nobody asks
+	err   error                           // the first one
+	away  bool                            // the store is, says one of them
 }
 
 type flushBatch struct {
@@ -209,8 +213,36 @@ func (f *flush) add(ctx context.Context, d *doings) {
 	}
 }
 
+// finish has the rest written, waits until all is, and returns what is to be tried once
+// more. That is done at once: where the writing of one node, which is spread over some
+// time, always ends before that of another, the other one would never write.
+func (f *flush) finish(ctx context.Context) (contested []*doings) {
+	f.apply(ctx)
+	for range maxWriters {
+		f.wait()
+	}
+	for range maxWriters {
+		<-f.writers
+	}
+	contested, f.again = f.again, nil
+	f.tries--
+	return contested
+}
+
+// contest notes that another node wrote some of all in between, and says whether they
+// are tried once more in this flush.
+func (f *flush) contest(all []*doings) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tries <= 1 {
+		return false
+	}
+	f.again = append(f.again, all...)
+	return true
+}
+
 // apply has the batch written, and begins another. A record that another node
-// wrote in between makes the batch wait for the next time.
+// wrote in between makes the batch wait for the next try.
 func (f *flush) apply(ctx context.Context) {
 	b := f.batch
 	f.batch = flushBatch{}
@@ -219,14 +251,17 @@ func (f *flush) apply(ctx context.Context) {
 	}
 	f.wait()
 	go func() {
+		defer func() { <-f.writers }()
 		outcome := writeDone
 		_, err := f.engine.store.Apply(ctx, b.ops)
+		if errors.Is(err, store.ErrConflict) && f.contest(b.of) {
+			return
+		}
 		if err != nil && (errors.Is(err, store.ErrConflict) || !f.engine.isWritten(ctx, b.ops[0])) { // else only the answer was lost
 			outcome = writeFailed
 			f.keep(storeError("flush", err))
 		}
 		f.end(b.of, outcome)
-		<-f.writers
 	}()
 }
 
