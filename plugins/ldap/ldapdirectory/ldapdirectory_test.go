@@ -333,6 +333,15 @@ func TestHealth(t *testing.T) {
 	s.Resume()
 	becomes("resumed", 5*time.Second, well)
 
+	cfg.BaseDN = "uid=a,ou=people," + ldaptest.BaseDN
+	d = open(t, cfg)
+	if _, err := d.Lookup(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	s.Delete("uid=a,ou=people")
+	becomes("without its base, on the connection that it has", 5*time.Second, away)
+	cfg.BaseDN = ldaptest.BaseDN
+
 	file := filepath.Join(t.TempDir(), "password")
 	write := func(password string) {
 		if err := os.WriteFile(file, []byte(password), 0o600); err != nil {

@@ -224,7 +224,9 @@ func (p *pool) health() error {
 		p.probes.Go(func() {
 			ctx, cancel := context.WithTimeout(p.ctx, p.cfg.Timeout)
 			defer cancel()
-			_ = p.search(ctx, p.readBase) // what becomes of it is noted
+			if err := p.search(ctx, p.readBase); err != nil { // also where a server answered that there is no base
+				p.note(ctx, fault("ask", err))
+			}
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.probing = false

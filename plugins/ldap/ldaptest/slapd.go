@@ -2,6 +2,7 @@ package ldaptest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-ldap/ldap/v3"
 
 	"github.com/keywicket/keywicket/plugins/etcd/etcdtest"
 )
@@ -110,6 +113,7 @@ TLSCertificateKeyFile %[4]s
 database mdb
 suffix "dc=contoso,dc=com"
 rootdn "cn=root,dc=contoso,dc=com"
+rootpw root's
 directory %[1]s/data
 maxsize 16777216
 sizelimit size.soft=20 size.hard=20 size.pr=100 size.prtotal=unlimited
@@ -179,6 +183,19 @@ func (s *Server) Kill() {
 		_ = s.cmd.Process.Kill() // it may be gone
 		_ = s.cmd.Wait()         // says that it was killed
 		s.cmd = nil
+	}
+}
+
+// Delete deletes the entry of a DN without BaseDN.
+func (s *Server) Delete(dn string) {
+	s.t.Helper()
+	conn, err := ldap.DialURL(s.Plain)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := errors.Join(conn.Bind("cn=root,"+BaseDN, "root's"), conn.Del(ldap.NewDelRequest(dn+","+BaseDN, nil))); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
