@@ -55,7 +55,7 @@ type told struct {
 
 // TestOneAtAPlace: in whatever order reports of two sessions of one device at one
 // port come, and whichever comes twice, one of the two counts: the one that began
-// later; both where both are reported after that.
+// later; both where both are reported after that. So it is after a restart.
 func TestOneAtAPlace(t *testing.T) {
 	const starts, goesOn = session.Starts, session.GoesOn
 	for name, tt := range map[string]struct {
@@ -74,11 +74,18 @@ func TestOneAtAPlace(t *testing.T) {
 		"both are, and a start comes twice":     {[]told{{starts, "a", 0, 0}, {starts, "b", 10, 0}, {goesOn, "a", 12, 12}, {starts, "b", 10, 0}}, "a b"},
 		"the second is over, and nothing since": {[]told{{starts, "a", 0, 0}, {starts, "b", 10, 0}, {session.Stopped, "b", 11, 1}}, ""},
 	} {
-		t.Run(name, func(t *testing.T) {
+		for _, restart := range []bool{false, true} {
+			if restart {
+				name += ", after a restart"
+			}
 			try(t, func(t *testing.T, f *fixture) {
 				token, began := f.grant("vpn1", tv), time.Now()
 				time.Sleep(time.Hour)
-				for _, r := range tt.reports {
+				for i, r := range tt.reports {
+					if restart && i == len(tt.reports)-1 {
+						f.close()
+						f.open()
+					}
 					must(t, f.tell(r.event, r.id, token, session.Report{
 						Device: "xbox", Port: "7", Handle: []byte(r.id), At: began.Add(time.Duration(r.at) * time.Minute), For: time.Duration(r.lasted) * time.Minute,
 					}))
@@ -91,10 +98,10 @@ func TestOneAtAPlace(t *testing.T) {
 					count++
 				}
 				if n := f.Count(tv, session.Place{}); got != tt.want || n != count {
-					t.Errorf("%q are listed and %d count, want %q", got, n, tt.want)
+					t.Errorf("%s: %q are listed and %d count, want %q", name, got, n, tt.want)
 				}
 			})
-		})
+		}
 	}
 }
 

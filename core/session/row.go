@@ -119,6 +119,18 @@ func (t *Table) replace(r *row) {
 	}
 }
 
+// replacedAt returns when what took the place of r began, as far as is known: of what is
+// read from the store, as what is there tells.
+func (t *Table) replacedAt(r *row) time.Time {
+	at := r.gone
+	for other := range t.accounts[r.Account] {
+		if other != r && other.of.is(r.of.Owner) && other.isAt(Place{r.Client, r.Device, r.port}) && other.Since.After(at) {
+			at = other.Since
+		}
+	}
+	return at
+}
+
 // An index has rows by a name.
 type index map[string]map[*row]struct{}
 

@@ -243,6 +243,9 @@ func (t *Table) take(key rowKey, r Report, of token, name string) (account strin
 			t.add(known)
 		}
 	}
+	if known.replaced {
+		known.gone = t.replacedAt(known)
+	}
 	known.take(r, of, now)
 	known.node = t.opt.Node
 	if r.Event == Stopped {
