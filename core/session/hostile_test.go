@@ -223,3 +223,29 @@ func TestNodeNotRecorded(t *testing.T) {
 		f.want(0, f.load())
 	})
 }
+
+// TestNodeIsStillRemoving: an end that is on its way into the store is not recorded yet.
+func TestNodeIsStillRemoving(t *testing.T) {
+	tryNodes(t, func(t *testing.T, f *nodes) {
+		table, all := f.node(f.ctx, "a", 1), func(session.Session) bool { return true }
+		must(t, table.Report(f.ctx, session.Report{Event: session.Starts, Client: "vpn1", ID: "1", Tokens: [][]byte{f.grant("vpn1", tv)}}))
+		time.Sleep(time.Second)
+		f.store.refuse(store.ErrUnavailable)
+		if err := table.Forget(f.ctx, "vpn1", all); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("store down: %v", err)
+		}
+		f.store.refuse(nil)
+		f.store.mu.Lock()
+		f.store.hold = make(chan struct{})
+		f.store.mu.Unlock()
+		time.Sleep(31 * time.Second) // it is being removed
+		left, leave := context.WithTimeout(f.ctx, time.Second)
+		defer leave()
+		if err := table.Forget(left, "vpn1", all); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("meanwhile: %v", err)
+		}
+		close(f.store.hold)
+		must(t, table.Forget(f.ctx, "vpn1", all))
+		f.want(0, f.load())
+	})
+}

@@ -212,37 +212,37 @@ func (t *Table) removeStale(ctx context.Context) (firstErr error) {
 	for key, rev := range t.writes.stale {
 		if _, is := t.writes.now[key]; !is { // else it is about to be written or removed
 			ops = append(ops, store.Op{Action: store.Delete, Key: key.record(), IfRevision: rev})
-			delete(t.writes.stale, key)
 		}
 	}
 	t.mu.Unlock()
 	for some := range slices.Chunk(ops, store.MaxOps) {
 		_, err := t.opt.Store.Apply(ctx, some)
 		if !errors.Is(err, store.ErrConflict) {
-			firstErr = cmp.Or(firstErr, t.staleAgain(some, err))
+			firstErr = cmp.Or(firstErr, t.removed(some, err))
 			continue
 		}
 		for i := range some { // those that can be
 			_, err := t.opt.Store.Apply(ctx, some[i:i+1])
-			firstErr = cmp.Or(firstErr, t.staleAgain(some[i:i+1], err))
+			firstErr = cmp.Or(firstErr, t.removed(some[i:i+1], err))
 		}
 	}
 	return firstErr
 }
 
-// staleAgain has removed the next time what err kept from being removed, but for what
-// was written since: that is no error.
-func (t *Table) staleAgain(ops store.Batch, err error) error {
-	if err == nil || errors.Is(err, store.ErrConflict) {
-		return nil
+// removed notes that the records of ops are not there any more, or were written since.
+// Any other error than of that it returns, and they are tried again the next time.
+func (t *Table) removed(ops store.Batch, err error) error {
+	if err != nil && !errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("remove sessions: %w", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, op := range ops {
-		key, _ := keyOfRecord(op.Key)
-		t.writes.stale[key] = max(t.writes.stale[key], op.IfRevision)
+		if key, _ := keyOfRecord(op.Key); t.writes.stale[key] == op.IfRevision {
+			delete(t.writes.stale, key)
+		}
 	}
-	return fmt.Errorf("remove sessions: %w", err)
+	return nil
 }
 
 // tellDamaged tells of the records that are about to be removed.
