@@ -96,9 +96,9 @@ func (m *memory) filled(whole bool) {
 	m.written, m.complete = nil, whole && !m.full
 }
 
-// holds returns what is held.
+// holds returns how many entries are held, what room all takes, and whether some had none.
 func (m *memory) holds() (entries int, octets int64, short bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.n, int64(len(m.pages)*pageSize + m.n*placeCost), m.short
+	return m.entries, int64(len(m.pages)*pageSize + m.n*placeCost), m.short
 }

@@ -29,6 +29,7 @@ type memory struct {
 	mu       sync.RWMutex
 	places   [tables]table.Table[place] // by the hash of the key
 	n        int                        // places
+	entries  int                        // that are held
 	pages    [][]byte
 	end      int                 // of what is used of the last page
 	free     [sizes][]place      // by size
@@ -202,6 +203,7 @@ func (m *memory) release(p place, v entryView) {
 	_, n := v.ends()
 	size, _ := sizeOf(n)
 	m.free[size] = append(m.free[size], p)
+	m.entries--
 }
 
 // add holds e, of which nothing is held, or notes that it is elsewhere.
@@ -225,6 +227,7 @@ func (m *memory) add(hash uint64, e store.Entry) {
 	copy(v[entryHead+copy(v[entryHead:], e.Key):], e.Value)
 	m.table(hash).Put(hash, p)
 	m.n++
+	m.entries++
 }
 
 // note notes that there is an entry at key, which is elsewhere unless it is held.
@@ -249,7 +252,7 @@ func (m *memory) hasRoom(octets int) bool {
 	return len(m.pages)*pageSize+m.n*placeCost+octets <= m.limit
 }
 
-// room finds a place for n octets.
+// room finds a place for n octets of an entry that has none yet.
 func (m *memory) room(n int) (p place, ok bool) {
 	size, octets := sizeOf(n)
 	if last := len(m.free[size]) - 1; last >= 0 {
@@ -257,7 +260,7 @@ func (m *memory) room(n int) (p place, ok bool) {
 		return p, true
 	}
 	if len(m.pages) == 0 || m.end+octets > pageSize {
-		if !m.hasRoom(pageSize) {
+		if !m.hasRoom(pageSize + placeCost) {
 			m.short = true
 			return p, false
 		}

@@ -82,6 +82,9 @@ func TestMemory(t *testing.T) {
 				shown := false
 				m.write(events, func() {
 					shown = true
+					if m != nil && m.mu.TryRLock() {
+						t.Fatal("others read while a half of it is shown")
+					}
 					for _, e := range events {
 						if e.Deleted {
 							delete(db, e.Entry.Key)
@@ -115,6 +118,15 @@ func TestMemory(t *testing.T) {
 			for range 5000 {
 				write()
 				counts[db.compare(t, m, key())]++
+			}
+			held := 0
+			for key := range db {
+				if _, _, k := m.read(nil, key); k == isHeld {
+					held++
+				}
+			}
+			if n, _, _ := m.holds(); n != held {
+				t.Errorf("it says that it holds %d entries, and holds %d", n, held)
 			}
 			if m.complete != tt.complete || m.written != nil {
 				t.Errorf("complete: %v, want %v; written: %v", m.complete, tt.complete, m.written != nil)
@@ -168,6 +180,25 @@ func TestFullLater(t *testing.T) {
 	}
 	if k := db.compare(t, m, "k"); k != unsure {
 		t.Errorf("a key of which nothing was ever heard is %d", k)
+	}
+	if m.filled(true); m.complete {
+		t.Error("it became full while it was filled, and is complete")
+	}
+}
+
+// It takes no more than it may, whatever came first.
+func TestLimit(t *testing.T) {
+	for keys := range 6 {
+		m := newMemory(pageSize+3*placeCost, []string{"a"}, []string{"b"})
+		for i := range keys {
+			m.write([]store.Event{{Entry: store.Entry{Key: fmt.Sprint("b", i)}}}, func() {})
+		}
+		for _, key := range []string{"a", "aa"} {
+			m.write([]store.Event{{Entry: store.Entry{Key: key}}}, func() {})
+		}
+		if _, octets, _ := m.holds(); octets > int64(m.limit) {
+			t.Errorf("after %d keys: %d octets, of %d that it may have", keys, octets, m.limit)
+		}
 	}
 }
 
