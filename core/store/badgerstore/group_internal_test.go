@@ -56,11 +56,15 @@ func (r *request) answered(t *testing.T) answer {
 
 // In a group each batch sees those before it, gets its own revision, and fails
 // alone.
-func TestGroup(t *testing.T) {
+func TestGroup(t *testing.T) { inEachGroup(t, checkGroup) }
+
+// inEachGroup runs check without a memory, and with each that there can be.
+func inEachGroup(t *testing.T, check func(t *testing.T, c *committer)) {
+	t.Helper()
 	for name, opts := range map[string]Options{
 		"from the disk": {}, "from memory": {Memory: 1 << 20, Held: []string{""}}, "knowing what there is": {Memory: 1 << 20, Known: []string{""}},
 	} {
-		t.Run(name, func(t *testing.T) { checkGroup(t, newGroupWith(t, opts)) })
+		t.Run(name, func(t *testing.T) { check(t, newGroupWith(t, opts)) })
 	}
 }
 
@@ -90,7 +94,14 @@ func checkGroup(t *testing.T, c *committer) {
 	if a := next.answered(t); a.err != nil || len(c.staged) > 1 {
 		t.Errorf("error %v; %d keys are staged of one", a.err, len(c.staged))
 	}
-	for key, want := range map[string]string{"a": "fifth", "b": "", "c": ""} {
+	again := []*request{ask(t.Context(), store.Op{Action: store.Delete, Key: "d"}), ask(t.Context(), absent(putOp("d", "2")))}
+	c.commit(again)
+	for i, r := range again {
+		if a := r.answered(t); a.err != nil {
+			t.Errorf("%d of what is deleted and made again: error %v", i, a.err)
+		}
+	}
+	for key, want := range map[string]string{"a": "fifth", "b": "", "c": "", "d": "2"} {
 		e, err := c.s.Get(t.Context(), key)
 		if (want == "") != errors.Is(err, store.ErrNotFound) || string(e.Value) != want {
 			t.Errorf("%s is %q, error %v; want %q", key, e.Value, err, want)
@@ -99,10 +110,12 @@ func checkGroup(t *testing.T, c *committer) {
 }
 
 // A batch that Badger does not take fails alone, and the store goes on.
-func TestGroupWithBadBatch(t *testing.T) {
-	c := newGroup(t)
+func TestGroupWithBadBatch(t *testing.T) { inEachGroup(t, checkGroupWithBadBatch) }
+
+func checkGroupWithBadBatch(t *testing.T, c *committer) {
+	t.Helper()
 	group := []*request{
-		ask(t.Context(), putOp("a", "1")),
+		ask(t.Context(), store.Op{Action: store.Put, Key: "a", Value: []byte("1"), IfAbsent: true}),
 		ask(t.Context(), putOp("b", "1"), putOp(strings.Repeat("k", 70_000), "too long for Badger")),
 		ask(t.Context(), putOp("c", "1")),
 	}
