@@ -22,6 +22,10 @@ const (
 	maxWriters = 4  // batches that are being written at the same time
 	maxTries   = 3  // of records that another node writes at that moment
 	breathOps  = 32 // records, which take less than half a millisecond
+
+	// breathless is how many accounts leave no time to let sign-ins go first: while
+	// these are written, more come than can be kept.
+	breathless = maxDoings / 4
 )
 
 // flushTime is how long a store may take for what was collected, beside the time
@@ -93,7 +97,9 @@ func (e *Engine) flush(ctx context.Context, due bool) (used map[string]map[strin
 	begun, all := time.Now(), e.activity.take(due, f.now)
 	for i, d := range all {
 		if i%breathOps == breathOps-1 {
-			breathe()
+			if len(all) < breathless {
+				breathe()
+			}
 			if due { // nobody waits for it: sign-ins would, for a burst of this
 				e.activity.pause(begun.Add(e.spread()*time.Duration(i)/time.Duration(len(all))), e.closing)
 			}
