@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -16,6 +18,11 @@ const (
 	// grain is how long whoever sends them sleeps at least, so that many Rejects
 	// do not wake it one by one.
 	grain = wheelStep
+
+	// fine is what is waited for at last, precisely. A timer of Go's is late by up to a
+	// millisecond, and by how much depends on when it was set: so the time of a Reject
+	// would tell how long the decision took, and that which names exist.
+	fine = 2 * time.Millisecond
 )
 
 // A delayed is an Access-Reject that waits for its time.
@@ -136,6 +143,12 @@ func (q *delays) reuse(d *delayed) {
 	d.next, q.spare = q.spare, d
 }
 
+// pause returns after d, as precisely as the kernel can.
+func pause(d time.Duration) {
+	t := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&t, nil) // a signal ends it early
+}
+
 // run calls send for each at its time, and flush after those of one moment, until
 // ctx ends. What waits then is never sent.
 func (q *delays) run(ctx context.Context, send func(*delayed), flush func()) {
@@ -153,6 +166,13 @@ func (q *delays) run(ctx context.Context, send func(*delayed), flush func()) {
 		if some {
 			flush()
 			wait = max(wait, grain)
+		}
+		if wait > fine {
+			wait -= fine
+		} else {
+			end := time.Now().Add(wait)
+			pause(wait)
+			wait = time.Until(end) // nothing, but where a test has a clock of its own
 		}
 		timer.Reset(wait)
 		select {
