@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/keywicket/keywicket/core/directory"
 	"github.com/keywicket/keywicket/core/internal/record"
 	"github.com/keywicket/keywicket/core/keyring"
@@ -87,10 +89,7 @@ func (d *Directory) AtHand(name string) (a directory.Account, ok bool) {
 	if !ok || checkName(name) != nil {
 		return a, false
 	}
-	r, ok := d.rooms.Get().(*room)
-	if !ok {
-		r = &room{}
-	}
+	r := d.enter()
 	defer d.leave(r)
 	e := store.Entry{Key: record.PrefixLocal + name}
 	if r.sealed, e.Revision, ok = near.AtHand(r.sealed[:0], e.Key); !ok {
@@ -197,13 +196,27 @@ func (d *Directory) read(ctx context.Context, name string) (*record.Local, store
 // open reads an entry. Its error is never an answer of the contract: a record
 // that cannot be read is no account that does not exist.
 func (d *Directory) open(e store.Entry) (*record.Local, error) {
-	return d.openIn(&room{}, e)
+	r := d.enter()
+	defer d.leave(r)
+	rec, err := d.openIn(r, e)
+	if err != nil {
+		return nil, err
+	}
+	return proto.CloneOf(rec), nil
 }
 
 // A room is where a record is read: sealed, its plain text, and its parts.
 type room struct {
 	sealed, plain []byte
 	reader        record.Reader
+}
+
+// enter returns a room that nobody else uses, until leave.
+func (d *Directory) enter() *room {
+	if r, ok := d.rooms.Get().(*room); ok {
+		return r
+	}
+	return &room{}
 }
 
 // leave wipes r, so that it can be used again.
