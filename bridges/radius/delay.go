@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -141,12 +139,6 @@ func (q *delays) reuse(d *delayed) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d.next, q.spare = q.spare, d
-}
-
-// pause returns after d, as precisely as the kernel can.
-func pause(d time.Duration) {
-	t := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&t, nil) // a signal ends it early
 }
 
 // run calls send for each at its time, and flush after those of one moment, until
