@@ -28,9 +28,18 @@ func (a *app) configCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say everything that is wrong with a configuration, each with file and line",
-		Args:  exactArgs("FILE"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && a.configPath != "" { // where every other command has it
+				return nil
+			}
+			return exactArgs("FILE")(cmd, args)
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := loadWhole(args[0])
+			path := a.configPath
+			if len(args) > 0 {
+				path = args[0]
+			}
+			f, err := loadWhole(path)
 			var warnings config.Faults
 			if err == nil {
 				warnings = append(append(f.Warnings(), placed(f.File, f.radius.Warnings())...), notHere(f.File)...)
@@ -48,7 +57,7 @@ func (a *app) configCheck() *cobra.Command {
 			for _, w := range warnings {
 				a.printf("warning: %s\n", sanitize(w.Error()))
 			}
-			a.printf("%s has no faults.\n", line(args[0]))
+			a.printf("%s has no faults.\n", line(path))
 			return nil
 		},
 	}

@@ -38,3 +38,16 @@ func TestConfigCheckOfWhatIsHere(t *testing.T) {
 		})
 	}
 }
+
+// The file may stand where every other command has it; one that is named by itself
+// counts, and none is a mistake.
+func TestConfigCheckOfWhich(t *testing.T) {
+	s := newSite(t)
+	writeFile(t, s.path("bad.toml"), "colour = 1\n")
+	if out := s.ok("", "config", "check", "--config", s.config()); !strings.Contains(out, s.config()+" has no faults") {
+		t.Error(out)
+	}
+	s.refused(2, "bad.toml:1", "", "config", "check", "--config", s.path("bad.toml"))
+	s.refused(2, "bad.toml:1", "", "config", "check", s.path("bad.toml"), "--config", s.config())
+	s.refused(2, "FILE is missing", "", "config", "check")
+}
