@@ -75,7 +75,7 @@ type Engine struct {
 	clock     clock
 	apart     atomic.Pointer[ClockApart] // nil: no other node's clock is ahead
 	sources   sources
-	rooms     sync.Pool // of *recordRoom
+	rooms     record.Rooms
 
 	rotated   chan struct{} // a token: the keyring has a newer key
 	lapses    chan string   // accounts whose directory may have turned two-step verification off

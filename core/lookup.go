@@ -39,8 +39,8 @@ func (e *Engine) lookup(ctx context.Context, name string) (*account, error) {
 			return nil, err
 		}
 	}
-	room := e.enterRoom()
-	defer e.leaveRoom(room)
+	room := e.rooms.Enter()
+	defer e.rooms.Leave(room)
 	rec, rev, err := e.readAccountIn(ctx, name, room)
 	if err != nil {
 		if answered {
@@ -63,6 +63,44 @@ func (e *Engine) atHand(name []byte) *account {
 		return nil
 	}
 	return cached
+}
+
+// bring is lookup of an account that the cache does not have, where nothing need be
+// waited for. Whatever is not as it mostly is, it leaves to lookup: nil.
+func (e *Engine) bring(name string) *account {
+	near, ok := e.directory.(directory.Nearby)
+	if !ok {
+		return nil
+	}
+	cached, _, t := e.cache.get(name)
+	if cached != nil {
+		return nil
+	}
+	asked := e.opt.Now()
+	dir, ok := near.AtHand(name)
+	if !ok || !describes(dir, name) {
+		return nil
+	}
+	room := e.rooms.Enter()
+	defer e.rooms.Leave(room)
+	rec, rev, ok := e.recordAtHand(name, room)
+	if !ok || e.lapsed(dir, rec) {
+		return nil
+	}
+	a := newAccount(name, dir, rec, rev, asked, e.scopes)
+	e.cache.put(a, t)
+	return a
+}
+
+// recordAtHand is readAccountIn of a record that the store has at hand, for which the
+// cache has none.
+func (e *Engine) recordAtHand(name string, room *record.Room) (rec *record.Account, rev store.Revision, ok bool) {
+	key := record.PrefixAccount + name
+	if room.Sealed, rev, ok = e.store.AtHand(room.Sealed[:0], key); !ok {
+		return nil, 0, false
+	}
+	rec, err := e.openRecord(key, room.Sealed, room)
+	return rec, rev, err == nil
 }
 
 // fresh says whether what the directory said of a still holds.
@@ -88,39 +126,16 @@ func describes(dir directory.Account, name string) bool {
 	return err == nil && got == name && dir.ID != ""
 }
 
-// A recordRoom is where an account's record is read: sealed, its plain text, and
-// its parts.
-type recordRoom struct {
-	sealed []byte
-	plain  []byte
-	reader record.Reader
-}
-
-// enterRoom returns a room that nobody else uses, until leaveRoom.
-func (e *Engine) enterRoom() *recordRoom {
-	if room, ok := e.rooms.Get().(*recordRoom); ok {
-		return room
-	}
-	return &recordRoom{}
-}
-
-// leaveRoom wipes room, so that it can be used again.
-func (e *Engine) leaveRoom(room *recordRoom) {
-	clear(room.plain)
-	room.reader.Clear()
-	e.rooms.Put(room)
-}
-
 // readAccount returns the account's record, or an empty one with revision 0 if
 // there is none. One that is older than the cache's was put back by somebody:
 // what was deleted meanwhile would work again.
 func (e *Engine) readAccount(ctx context.Context, name string) (*record.Account, store.Revision, error) {
-	return e.readAccountIn(ctx, name, &recordRoom{})
+	return e.readAccountIn(ctx, name, &record.Room{})
 }
 
 // readAccountIn is readAccount in room, where the record is until that is used
 // for another.
-func (e *Engine) readAccountIn(ctx context.Context, name string, room *recordRoom) (*record.Account, store.Revision, error) {
+func (e *Engine) readAccountIn(ctx context.Context, name string, room *record.Room) (*record.Account, store.Revision, error) {
 	known := e.cache.generation(name) // before, for what another reads meanwhile is newer
 	var rec *record.Account
 	key := record.PrefixAccount + name
@@ -138,9 +153,9 @@ func (e *Engine) readAccountIn(ctx context.Context, name string, room *recordRoo
 }
 
 // openRecord opens the record of an account in room.
-func (e *Engine) openRecord(key string, sealed []byte, room *recordRoom) (rec *record.Account, err error) {
-	room.plain, err = e.openIn(room.plain[:0], record.KindAccount, key, sealed, func(plain []byte) (err error) {
-		rec, err = room.reader.Account(plain)
+func (e *Engine) openRecord(key string, sealed []byte, room *record.Room) (rec *record.Account, err error) {
+	room.Plain, err = e.openIn(room.Plain[:0], record.KindAccount, key, sealed, func(plain []byte) (err error) {
+		rec, err = room.Reader.Account(plain)
 		return err
 	})
 	return rec, err
@@ -177,42 +192,4 @@ func (e *Engine) Jitter(account string) uint64 {
 		account = name
 	}
 	return e.keys.Jitter(account)
-}
-
-// bring is lookup of an account that the cache does not have, where nothing need be
-// waited for. Whatever is not as it mostly is, it leaves to lookup: nil.
-func (e *Engine) bring(name string) *account {
-	near, ok := e.directory.(directory.Nearby)
-	if !ok {
-		return nil
-	}
-	cached, _, t := e.cache.get(name)
-	if cached != nil {
-		return nil
-	}
-	asked := e.opt.Now()
-	dir, ok := near.AtHand(name)
-	if !ok || !describes(dir, name) {
-		return nil
-	}
-	room := e.enterRoom()
-	defer e.leaveRoom(room)
-	rec, rev, ok := e.recordAtHand(name, room)
-	if !ok || e.lapsed(dir, rec) {
-		return nil
-	}
-	a := newAccount(name, dir, rec, rev, asked, e.scopes)
-	e.cache.put(a, t)
-	return a
-}
-
-// recordAtHand is readAccountIn of a record that the store has at hand, for which the
-// cache has none.
-func (e *Engine) recordAtHand(name string, room *recordRoom) (rec *record.Account, rev store.Revision, ok bool) {
-	key := record.PrefixAccount + name
-	if room.sealed, rev, ok = e.store.AtHand(room.sealed[:0], key); !ok {
-		return nil, 0, false
-	}
-	rec, err := e.openRecord(key, room.sealed, room)
-	return rec, rev, err == nil
 }

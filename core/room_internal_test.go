@@ -15,12 +15,12 @@ func TestLeftRoomIsEmpty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	room := &recordRoom{plain: plain}
-	rec, err := room.reader.Account(plain)
+	room := &record.Room{Plain: plain}
+	rec, err := room.Reader.Account(plain)
 	if err != nil || string(rec.TwoStep.Secret) != "secret" {
 		t.Fatal(rec, err)
 	}
-	new(Engine).leaveRoom(room)
+	new(Engine).rooms.Leave(room)
 	if len(bytes.Trim(plain, "\x00")) > 0 || !proto.Equal(rec, &record.Account{}) {
 		t.Errorf("%q and %v are left", plain, rec)
 	}

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -53,7 +52,7 @@ type Directory struct {
 	now   func() time.Time
 	rand  io.Reader
 	cost  Cost
-	rooms sync.Pool     // of *room
+	rooms record.Rooms
 	slots chan struct{} // one is held while a main password is hashed
 }
 
@@ -89,13 +88,13 @@ func (d *Directory) AtHand(name string) (a directory.Account, ok bool) {
 	if !ok || checkName(name) != nil {
 		return a, false
 	}
-	r := d.enter()
-	defer d.leave(r)
+	r := d.rooms.Enter()
+	defer d.rooms.Leave(r)
 	e := store.Entry{Key: record.PrefixLocal + name}
-	if r.sealed, e.Revision, ok = near.AtHand(r.sealed[:0], e.Key); !ok {
+	if r.Sealed, _, ok = near.AtHand(r.Sealed[:0], e.Key); !ok {
 		return a, false
 	}
-	e.Value = r.sealed
+	e.Value = r.Sealed
 	rec, err := d.openIn(r, e)
 	if err != nil {
 		return a, false
@@ -196,8 +195,8 @@ func (d *Directory) read(ctx context.Context, name string) (*record.Local, store
 // open reads an entry. Its error is never an answer of the contract: a record
 // that cannot be read is no account that does not exist.
 func (d *Directory) open(e store.Entry) (*record.Local, error) {
-	r := d.enter()
-	defer d.leave(r)
+	r := d.rooms.Enter()
+	defer d.rooms.Leave(r)
 	rec, err := d.openIn(r, e)
 	if err != nil {
 		return nil, err
@@ -205,38 +204,17 @@ func (d *Directory) open(e store.Entry) (*record.Local, error) {
 	return proto.CloneOf(rec), nil
 }
 
-// A room is where a record is read: sealed, its plain text, and its parts.
-type room struct {
-	sealed, plain []byte
-	reader        record.Reader
-}
-
-// enter returns a room that nobody else uses, until leave.
-func (d *Directory) enter() *room {
-	if r, ok := d.rooms.Get().(*room); ok {
-		return r
-	}
-	return &room{}
-}
-
-// leave wipes r, so that it can be used again.
-func (d *Directory) leave(r *room) {
-	clear(r.plain)
-	r.reader.Clear()
-	d.rooms.Put(r)
-}
-
 // openIn is open in r, where the record is until that is used for another.
-func (d *Directory) openIn(r *room, e store.Entry) (rec *record.Local, err error) {
+func (d *Directory) openIn(r *record.Room, e store.Entry) (rec *record.Local, err error) {
 	name := strings.TrimPrefix(e.Key, record.PrefixLocal)
-	r.plain, err = d.keys.AppendOpen(r.plain[:0], record.KindLocal, e.Key, e.Value)
+	r.Plain, err = d.keys.AppendOpen(r.Plain[:0], record.KindLocal, e.Key, e.Value)
 	switch {
 	case errors.Is(err, keyring.ErrTampered):
 		return nil, fmt.Errorf("local account %q: %w: %w", name, store.ErrDamaged, err)
 	case err != nil: // whole, but this keyring or this version cannot open it
 		return nil, fmt.Errorf("local account %q: %w", name, err)
 	}
-	rec, err = r.reader.Local(r.plain)
+	rec, err = r.Reader.Local(r.Plain)
 	if err != nil {
 		return nil, fmt.Errorf("local account %q: %w: %w", name, store.ErrDamaged, err)
 	}

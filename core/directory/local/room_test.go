@@ -18,13 +18,13 @@ func TestRoomIsWiped(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Value = op.Value
-	r := &room{}
+	r := &record.Room{}
 	rec, err := d.openIn(r, e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, plain := account(name, rec), r.plain
-	d.leave(r)
+	a, plain := account(name, rec), r.Plain
+	d.rooms.Leave(r)
 	for _, octet := range plain {
 		if octet != 0 {
 			t.Fatalf("left is %q", plain)
