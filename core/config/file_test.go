@@ -46,25 +46,34 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// Nobody waits for who would write into a named pipe, and what is written into one
-// is read: a shell makes one of <(…).
-func TestLoadPipe(t *testing.T) {
+// ofPipe returns what read says of a named pipe that nobody writes into, and for which
+// it may not wait.
+func ofPipe[T any](t *testing.T, read func(path string) (T, error)) (got T, err error) {
+	t.Helper()
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	loaded := make(chan error, 1)
+	done := make(chan struct{})
 	go func() {
-		_, err := Load(pipe)
-		loaded <- err
+		defer close(done)
+		got, err = read(pipe)
 	}()
 	select {
-	case err := <-loaded:
-		if err == nil || !strings.Contains(err.Error(), "data_dir: this is missing") {
-			t.Errorf("nobody writes: %v", err)
-		}
+	case <-done:
+		return got, err
 	case <-time.After(10 * time.Second):
 		t.Fatal("a pipe holds up the reader")
+		return got, nil
+	}
+}
+
+// Nobody waits for who would write into a named pipe, and what is written into one
+// is read: a shell makes one of <(…).
+func TestLoadPipe(t *testing.T) {
+	_, err := ofPipe(t, Load)
+	if err == nil || !strings.Contains(err.Error(), "data_dir: this is missing") {
+		t.Errorf("nobody writes: %v", err)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
